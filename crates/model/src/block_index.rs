@@ -1,0 +1,235 @@
+//! The index of a segment: which bytes of it are which block's rows.
+
+use serde::{Deserialize, Serialize};
+
+/// The rows of one block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockSpan {
+    /// The block's number in the table.
+    pub block: u32,
+    /// How many bytes its rows take; 0 for a block that is known to be empty.
+    pub bytes: u64,
+    /// How many rows.
+    pub rows: u32,
+}
+
+/// Why bytes are no block index.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlockIndexError {
+    /// Blocks must ascend, each once.
+    #[error("the block index is out of order: block {after} follows block {before}")]
+    Order {
+        /// The one before.
+        before: u32,
+        /// The one that does not ascend.
+        after: u32,
+    },
+    /// The bytes end too early, or something follows them.
+    #[error("the block index is cut short or too long")]
+    Length,
+    /// A number that does not fit.
+    #[error("the block index holds a number that is too large")]
+    Number,
+}
+
+/// Block → rows of one segment or patch. It covers every byte of it, and blocks ascend.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockIndex {
+    spans: Vec<BlockSpan>,
+}
+
+impl BlockIndex {
+    /// An empty one.
+    pub fn new() -> Self {
+        BlockIndex::default()
+    }
+
+    /// Counts one row of `bytes` bytes to `block`. Called once a row: it allocates only when the
+    /// vector of blocks grows.
+    pub fn add_row(&mut self, block: u32, bytes: u64) -> Result<(), BlockIndexError> {
+        match self.spans.last_mut() {
+            Some(last) if last.block == block => {
+                last.bytes += bytes;
+                last.rows += 1;
+            }
+            Some(last) if last.block > block => {
+                return Err(BlockIndexError::Order {
+                    before: last.block,
+                    after: block,
+                });
+            }
+            _ => self.spans.push(BlockSpan {
+                block,
+                bytes,
+                rows: 1,
+            }),
+        }
+        Ok(())
+    }
+
+    /// Appends a whole block.
+    pub fn push(&mut self, span: BlockSpan) -> Result<(), BlockIndexError> {
+        if let Some(last) = self.spans.last().filter(|last| last.block >= span.block) {
+            return Err(BlockIndexError::Order {
+                before: last.block,
+                after: span.block,
+            });
+        }
+        self.spans.push(span);
+        Ok(())
+    }
+
+    /// The blocks, ascending.
+    pub fn spans(&self) -> &[BlockSpan] {
+        &self.spans
+    }
+
+    /// All bytes.
+    pub fn bytes(&self) -> u64 {
+        self.spans.iter().map(|s| s.bytes).sum()
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> u64 {
+        self.spans.iter().map(|s| u64::from(s.rows)).sum()
+    }
+
+    /// As bytes: the number of blocks, then for each block its distance to the one before, its
+    /// bytes and its rows, all as LEB128 (`docs/saveset-format.md`).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(4 + self.spans.len() * 4);
+        put(&mut out, self.spans.len() as u64);
+        let mut before = 0;
+        for span in &self.spans {
+            put(&mut out, u64::from(span.block - before));
+            put(&mut out, span.bytes);
+            put(&mut out, u64::from(span.rows));
+            before = span.block;
+        }
+        out
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// When a byte is missing, one is left over, blocks do not ascend, or a number is too large.
+    pub fn decode(mut bytes: &[u8]) -> Result<Self, BlockIndexError> {
+        let count = take(&mut bytes)?;
+        let mut index = BlockIndex::new();
+        let mut before = 0u32;
+        for _ in 0..count {
+            let step = narrow(take(&mut bytes)?)?;
+            let block = before.checked_add(step).ok_or(BlockIndexError::Number)?;
+            let span = BlockSpan {
+                block,
+                bytes: take(&mut bytes)?,
+                rows: narrow(take(&mut bytes)?)?,
+            };
+            index.push(span)?;
+            before = block;
+        }
+        if bytes.is_empty() {
+            Ok(index)
+        } else {
+            Err(BlockIndexError::Length)
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push((number as u8 & 0x7f) | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn take(bytes: &mut &[u8]) -> Result<u64, BlockIndexError> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first().ok_or(BlockIndexError::Length)?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return Err(BlockIndexError::Number);
+        }
+        number |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Ok(number);
+        }
+    }
+    Err(BlockIndexError::Number)
+}
+
+fn narrow(number: u64) -> Result<u32, BlockIndexError> {
+    u32::try_from(number).map_err(|_| BlockIndexError::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_index() -> impl Strategy<Value = BlockIndex> {
+        prop::collection::btree_map(any::<u32>(), (any::<u32>(), any::<u32>()), 0..50).prop_map(
+            |m| {
+                let mut index = BlockIndex::new();
+                for (block, (bytes, rows)) in m {
+                    index
+                        .push(BlockSpan {
+                            block,
+                            bytes: u64::from(bytes),
+                            rows,
+                        })
+                        .unwrap();
+                }
+                index
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_index_reads_back(index in any_index()) {
+            prop_assert_eq!(BlockIndex::decode(&index.encode()), Ok(index));
+        }
+
+        #[test]
+        fn a_cut_index_is_refused(index in any_index()) {
+            let bytes = index.encode();
+            for end in 0..bytes.len() {
+                prop_assert!(BlockIndex::decode(&bytes[..end]).is_err());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_or_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = BlockIndex::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn rows_of_one_block_are_added_up_and_blocks_must_ascend() {
+        let mut index = BlockIndex::new();
+        index.add_row(3, 10).unwrap();
+        index.add_row(3, 12).unwrap();
+        index.add_row(7, 1).unwrap();
+        assert_eq!(
+            index.spans(),
+            [
+                BlockSpan {
+                    block: 3,
+                    bytes: 22,
+                    rows: 2
+                },
+                BlockSpan {
+                    block: 7,
+                    bytes: 1,
+                    rows: 1
+                },
+            ]
+        );
+        assert!(index.add_row(6, 1).is_err());
+        assert_eq!((index.bytes(), index.rows()), (23, 3));
+    }
+}

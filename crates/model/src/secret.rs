@@ -1,0 +1,3 @@
+//! Secrets: values that no log, error or answer shows.
+
+pub use secrecy::{ExposeSecret, SecretString};

@@ -1,0 +1,67 @@
+//! Segments: the rows of a table that lie in one range of blocks.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString};
+
+/// A frame's plaintext is at most this long: 1 MiB.
+pub const FRAME_BYTES: usize = 1 << 20;
+
+/// What a segment should come to, in bytes of rows: 8 MiB.
+pub const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// Blocks from `start` up to `end`, which is not part of it; without an end, all that follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BlockRange {
+    /// The first block.
+    pub start: u32,
+    /// The first block behind it; `None`: open, up to whatever the table has grown to.
+    pub end: Option<u32>,
+}
+
+impl BlockRange {
+    /// Every block.
+    pub const ALL: BlockRange = BlockRange {
+        start: 0,
+        end: None,
+    };
+
+    /// Whether a block lies in it.
+    pub fn contains(self, block: u32) -> bool {
+        block >= self.start && self.end.is_none_or(|end| block < end)
+    }
+}
+
+impl fmt::Display for BlockRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.end {
+            Some(end) => write!(f, "blocks {} to {}", self.start, end.saturating_sub(1)),
+            None => write!(f, "blocks from {}", self.start),
+        }
+    }
+}
+
+/// How the rows of a table are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, Serialize, Deserialize)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RowFormat {
+    /// PostgreSQL's COPY BINARY, tuples only: no header, no trailer.
+    Binary,
+    /// PostgreSQL's COPY TEXT lines.
+    Text,
+    /// Whole pages of a SQLite file, one behind the other.
+    Pages,
+}
+
+/// One range of one table to read; several streams take them, largest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentTask {
+    /// The table's place in the plan.
+    pub table: usize,
+    /// Which blocks.
+    pub blocks: BlockRange,
+    /// What it will come to, about, in bytes; 0 where nobody can know.
+    pub estimated_bytes: u64,
+}
