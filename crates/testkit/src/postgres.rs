@@ -265,8 +265,9 @@ impl Server {
     fn choose_port(&self) {
         let listener = match self.port() {
             SOCKET_PORT => TcpListener::bind("127.0.0.1:0"),
-            last => TcpListener::bind(("127.0.0.1", last))
-                .or_else(|_| TcpListener::bind("127.0.0.1:0")),
+            last => {
+                TcpListener::bind(("127.0.0.1", last)).or_else(|_| TcpListener::bind("127.0.0.1:0"))
+            }
         };
         let free = listener
             .and_then(|listener| listener.local_addr())

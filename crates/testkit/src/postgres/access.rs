@@ -41,7 +41,10 @@ impl Server {
             .user(user)
             .dbname(database);
         let (client, connection) = config.connect(NoTls).await.unwrap_or_else(|e| {
-            panic!("no connection to {database} as {user}: {e:?}\n{}", self.log())
+            panic!(
+                "no connection to {database} as {user}: {e:?}\n{}",
+                self.log()
+            )
         });
         // A server that is crashed on purpose ends it with an error; the client's calls then say so.
         tokio::spawn(connection);
@@ -140,7 +143,11 @@ impl Server {
             &format!("SELECT 1 FROM pg_roles WHERE rolname = '{backup}'"),
         );
         if known.is_empty() {
-            let checkpoint = if self.version >= 15 { ", pg_checkpoint" } else { "" };
+            let checkpoint = if self.version >= 15 {
+                ", pg_checkpoint"
+            } else {
+                ""
+            };
             self.psql(
                 "postgres",
                 &format!(

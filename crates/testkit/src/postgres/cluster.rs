@@ -46,7 +46,11 @@ impl Recipe<'_> {
             .arg(data)
             .status()
             .expect("cp can be run");
-        assert!(copied.success(), "the template {} was not copied", template.display());
+        assert!(
+            copied.success(),
+            "the template {} was not copied",
+            template.display()
+        );
     }
 
     /// Makes a data directory in place, with a system identifier of its own.

@@ -85,7 +85,12 @@ impl Postmaster {
         self.signal_all("CONT");
         self.signal(signal);
         let until = Instant::now() + PATIENCE;
-        while self.child.try_wait().expect("a child can be waited for").is_none() {
+        while self
+            .child
+            .try_wait()
+            .expect("a child can be waited for")
+            .is_none()
+        {
             if Instant::now() > until {
                 self.kill();
                 return;
@@ -104,7 +109,10 @@ impl Postmaster {
         // A new server refuses to start while an old process holds the shared memory.
         let until = Instant::now() + PATIENCE;
         while processes.iter().any(|pid| is_alive(*pid)) {
-            assert!(Instant::now() < until, "processes of a killed server are still there");
+            assert!(
+                Instant::now() < until,
+                "processes of a killed server are still there"
+            );
             sleep(Duration::from_millis(2));
         }
     }

@@ -11,7 +11,10 @@ fn lives_and_recovers(version: u32) {
             .psql("postgres", "SHOW server_version")
             .starts_with(&version.to_string())
     );
-    server.psql("postgres", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n");
+    server.psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n",
+    );
     server.crash();
     assert!(server.try_psql("postgres", "SELECT 1").is_err());
     server.restart();
@@ -95,7 +98,10 @@ async fn a_paused_server_answers_nothing_until_it_goes_on() {
 #[test]
 fn copies_share_the_system_identifier_and_a_fresh_one_does_not() {
     let identifier = |server: &Server| {
-        server.psql("postgres", "SELECT system_identifier FROM pg_control_system()")
+        server.psql(
+            "postgres",
+            "SELECT system_identifier FROM pg_control_system()",
+        )
     };
     let first = Server::version(17).start();
     let second = Server::version(17).start();
@@ -109,8 +115,15 @@ fn the_tools_of_every_version_fit_its_server() {
     for version in VERSIONS {
         let server = Server::version(version).start();
         server.pgbench("postgres", &["-i", "-s", "1", "-q"]);
-        assert!(server.dump_schema("postgres").contains("CREATE TABLE public.pgbench_accounts"));
-        assert_eq!(server.dump_schema("postgres"), server.dump_schema("postgres"));
+        assert!(
+            server
+                .dump_schema("postgres")
+                .contains("CREATE TABLE public.pgbench_accounts")
+        );
+        assert_eq!(
+            server.dump_schema("postgres"),
+            server.dump_schema("postgres")
+        );
     }
 }
 
