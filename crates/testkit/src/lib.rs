@@ -5,6 +5,7 @@
 //! - [`digest`]: row count and an order-free hash of every table: the one way in which two
 //!   databases are called equal.
 //! - [`FaultyStore`]: an object store that fails where the test says so, and records every call.
+//! - [`memory_engine`]: an engine whose databases are maps, with troubles where the test says so.
 //! - [`HandClock`], [`RecordedProgress`]: time moved by hand, and what a run told about itself.
 //!
 //! What this crate is not: part of the product. Others name it under `[dev-dependencies]` only,
@@ -22,6 +23,7 @@
 mod clock;
 pub mod digest;
 mod faulty_store;
+pub mod memory_engine;
 pub mod postgres;
 mod progress;
 

@@ -1,0 +1,240 @@
+//! Reading a database in memory.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{
+    BlockIndex, BlockRange, CancelOnDrop, ClosingFacts, DictionaryPart, FRAME_BYTES, ObjectName,
+    ObjectType, Outcome, PieceSink, RowFormat, SavesetObject, SegmentRead, SegmentReader,
+    SegmentTask, Source, SourcePlan, SourceRequest, TablePlan,
+};
+use serde_json::json;
+
+use super::database::{Blocks, MemoryDatabase, Schema, written};
+use super::script::{Stage, Stop};
+use super::{Alive, MemoryFault, Shared};
+
+/// A copy of the database as it was when it was opened.
+pub(super) struct MemorySource {
+    shared: Arc<Shared>,
+    name: String,
+    database: Arc<MemoryDatabase>,
+    request: SourceRequest,
+}
+
+impl MemorySource {
+    pub(super) fn open(shared: &Arc<Shared>, request: SourceRequest) -> Outcome<Self> {
+        let name = match request.selection.objects.as_slice() {
+            [object] => object.name.last().to_owned(),
+            _ => return Err(MemoryFault::Law("not one database selected".to_owned()).into()),
+        };
+        let databases = shared.databases.lock().unwrap();
+        let mut database = databases
+            .get(&name)
+            .ok_or_else(|| MemoryFault::NoDatabase(name.clone()))?
+            .clone();
+        let settings = shared.settings.lock().unwrap();
+        for skipped in &settings.skipped {
+            database.tables.remove(&skipped.object);
+            request.progress.skipped(skipped.clone());
+        }
+        for warning in &settings.warnings {
+            request.progress.warning(warning.clone());
+        }
+        Ok(MemorySource {
+            shared: shared.clone(),
+            name,
+            database: Arc::new(database),
+            request,
+        })
+    }
+
+    fn tasks(&self) -> Vec<SegmentTask> {
+        let step = self.shared.settings.lock().unwrap().blocks_per_segment;
+        let mut tasks = Vec::new();
+        for (table, blocks) in self.database.tables.values().enumerate() {
+            let Some((&last, _)) = blocks.last_key_value() else {
+                continue;
+            };
+            for start in (0..=last).step_by(step as usize) {
+                let end = start.checked_add(step).filter(|end| *end <= last);
+                let range = BlockRange { start, end };
+                let within = blocks.iter().filter(|(block, _)| range.contains(**block));
+                let bytes = within.flat_map(|(_, rows)| rows).map(|row| written(row));
+                tasks.push(SegmentTask {
+                    table,
+                    blocks: range,
+                    estimated_bytes: bytes.sum(),
+                });
+            }
+        }
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.estimated_bytes));
+        tasks
+    }
+
+    fn objects(&self) -> Vec<SavesetObject> {
+        let database = ObjectName::one(self.name.clone());
+        let object = |name, object_type, parent_name, table| SavesetObject {
+            name,
+            object_type,
+            parent_name,
+            parent_type: ObjectType::Database,
+            table,
+        };
+        let root = ObjectName::one("DBC");
+        let itself = object(database.clone(), ObjectType::Database, root, None);
+        let tables = self.database.table_names().enumerate().map(|(i, name)| {
+            let name = ObjectName::one(name);
+            object(name, ObjectType::Table, database.clone(), Some(i))
+        });
+        std::iter::once(itself).chain(tables).collect()
+    }
+}
+
+#[async_trait]
+impl Source for MemorySource {
+    async fn dictionary(&mut self) -> Outcome<Vec<DictionaryPart>> {
+        self.shared.script.arrive(Stage::Dictionary).await?;
+        let schema = Schema {
+            ddl: self.database.ddl.clone(),
+            tables: self.database.table_names().map(str::to_owned).collect(),
+        };
+        Ok(vec![part("schema.json", json!(schema).to_string())])
+    }
+
+    async fn plan(&mut self) -> Outcome<SourcePlan> {
+        self.shared.script.arrive(Stage::Plan).await?;
+        let tables = self.database.table_names().map(|name| TablePlan {
+            name: ObjectName::one(name),
+            format: RowFormat::Binary,
+            shape: "1".to_owned(),
+            facts: json!({ "kind": "table" }),
+        });
+        Ok(SourcePlan {
+            tables: tables.collect(),
+            objects: self.objects(),
+            tasks: self.tasks(),
+        })
+    }
+
+    async fn reader(&mut self) -> Outcome<Box<dyn SegmentReader>> {
+        self.shared.script.arrive(Stage::Reader).await?;
+        Ok(Box::new(MemoryReader {
+            tables: self.database.tables.values().cloned().collect(),
+            stop: Stop::default(),
+            alive: Alive::new(&self.shared, |shared| &shared.readers),
+        }))
+    }
+
+    async fn late_dictionary(&mut self) -> Outcome<Vec<DictionaryPart>> {
+        self.shared.script.arrive(Stage::LateDictionary).await?;
+        let values = json!(self.database.sequences).to_string();
+        Ok(vec![part("sequences.json", values)])
+    }
+
+    async fn finish(self: Box<Self>) -> Outcome<ClosingFacts> {
+        self.shared.script.arrive(Stage::Finish).await?;
+        if self
+            .shared
+            .readers
+            .load(std::sync::atomic::Ordering::SeqCst)
+            > 0
+        {
+            return Err(MemoryFault::Law("finish while a reader lives".to_owned()).into());
+        }
+        let streams = self.request.streams;
+        Ok(ClosingFacts(json!({ "version": 1, "streams": streams })))
+    }
+}
+
+fn part(name: &str, text: String) -> DictionaryPart {
+    DictionaryPart {
+        name: name.to_owned(),
+        body: Box::new(Cursor::new(text.into_bytes())),
+    }
+}
+
+struct MemoryReader {
+    tables: Vec<Blocks>,
+    stop: Stop,
+    alive: Alive,
+}
+
+impl SegmentReader for MemoryReader {
+    fn read(&mut self, task: &SegmentTask, sink: &mut dyn PieceSink) -> Outcome<SegmentRead> {
+        let mut index = BlockIndex::new();
+        let mut pieces = Pieces {
+            shared: &self.alive.shared,
+            stop: &self.stop,
+            sink,
+            open: None,
+        };
+        let blocks = &self.tables[task.table];
+        for (block, rows) in blocks.iter().filter(|(b, _)| task.blocks.contains(**b)) {
+            for row in rows {
+                index
+                    .add_row(*block, written(row))
+                    .map_err(|error| MemoryFault::Law(error.to_string()))?;
+                let length = u32::try_from(row.len()).expect("a row of a test");
+                pieces.write(&length.to_le_bytes())?;
+                pieces.write(row)?;
+            }
+        }
+        pieces.hand_over()?;
+        Ok(SegmentRead { index })
+    }
+
+    fn canceller(&self) -> CancelOnDrop {
+        let stop = self.stop.clone();
+        CancelOnDrop::new(move || stop.set())
+    }
+}
+
+/// Fills lent buffers.
+struct Pieces<'a> {
+    shared: &'a Shared,
+    stop: &'a Stop,
+    sink: &'a mut dyn PieceSink,
+    open: Option<Vec<u8>>,
+}
+
+impl Pieces<'_> {
+    fn write(&mut self, mut bytes: &[u8]) -> Outcome<()> {
+        while !bytes.is_empty() {
+            let mut buffer = match self.open.take() {
+                Some(buffer) => buffer,
+                None => self.borrow()?,
+            };
+            let (now, later) = bytes.split_at(bytes.len().min(FRAME_BYTES - buffer.len()));
+            buffer.extend_from_slice(now);
+            bytes = later;
+            let is_full = buffer.len() == FRAME_BYTES;
+            self.open = Some(buffer);
+            if is_full {
+                self.hand_over()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn borrow(&mut self) -> Outcome<Vec<u8>> {
+        let buffer = self.sink.buffer()?;
+        if !buffer.is_empty() || buffer.capacity() < FRAME_BYTES {
+            let law = "a lent buffer is not empty, or has no room for a frame";
+            return Err(MemoryFault::Law(law.to_owned()).into());
+        }
+        let address = buffer.as_ptr().addr();
+        self.shared.buffers.lock().unwrap().insert(address);
+        Ok(buffer)
+    }
+
+    fn hand_over(&mut self) -> Outcome<()> {
+        let Some(buffer) = self.open.take() else {
+            return Ok(());
+        };
+        let script = &self.shared.script;
+        script.arrive_blocking(Stage::Piece, self.stop)?;
+        self.sink.full(buffer)
+    }
+}
