@@ -1,1 +1,30 @@
-//! In the making.
+//! Reading and restoring PostgreSQL, versions 14 to 18.
+//!
+//! [`PostgresEngine`] fills in [`model::Engine`]. A backup is read like this:
+//!
+//! ```text
+//! coordinator ── locks, then the snapshot ──► inventory ──► plan: tables, block ranges
+//!      │                                        │
+//!      ├─ pg_dump with that snapshot            └─ shape and format of each table
+//!      └─ one stream each: locks, the same snapshot, COPY by ctid range on a blocking thread
+//! ```
+//!
+//! The pieces: `connect` (URL, TLS, sockets), `session` (the settings of every connection),
+//! `tools` (pg_dump and its sisters), `snapshot` (locks, the exported snapshot, watching whom we
+//! block), `inventory` (what is in a database), `fingerprint` and `format` (the shape of rows),
+//! `copy` (the bulk reader), `dictionary`, `globals`, `sequences`, `large_objects` (what is no
+//! row), `restore` (all of it the other way round), `facts` (what the two halves tell each other).
+//!
+//! What this crate is not: it knows no vault, no catalog, no HTTP, and it parses no SQL. What
+//! pg_dump and pg_restore can do is left to them.
+
+mod connect;
+mod engine;
+mod error;
+mod facts;
+mod restore;
+mod session;
+mod tools;
+
+pub use engine::{PostgresEngine, PostgresOptions};
+pub use error::PostgresError;
