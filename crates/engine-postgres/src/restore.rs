@@ -1,5 +1,7 @@
 //! Restoring: the other half of this crate.
 
+pub(crate) mod needs;
+
 use model::{Connection, Credentials, Outcome, RestoreRequest, Target};
 
 use crate::engine::PostgresEngine;
