@@ -1,0 +1,178 @@
+//! Executions: the runs of jobs.
+
+use model::{
+    BackupMechanism, ExecutionId, ExecutionStatus, JobId, JobType, Moment, Phase, PhaseStatus,
+    RunType, SavesetId, ServerExecutionId, SiteId, SiteType,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_with::{DisplayFromStr, serde_as};
+use utoipa::ToSchema;
+
+use crate::fields::Fields;
+use crate::query::ExecuteQuery;
+use crate::{Refusal, words};
+
+/// One row of a list of executions.
+#[serde_as]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Execution {
+    /// The site of its job.
+    #[schema(value_type = String)]
+    pub site_id: SiteId,
+    /// RESTORE: the site restored to. BACKUP: the job's second site, or null.
+    #[schema(value_type = Option<String>)]
+    pub target_site: Option<SiteId>,
+    /// Its job.
+    #[schema(value_type = i64)]
+    pub job_id: JobId,
+    /// The job's name.
+    pub job_name: String,
+    /// How data leaves the database.
+    #[schema(schema_with = words::mechanism)]
+    pub backup_mechanism: BackupMechanism,
+    /// BACKUP or RESTORE.
+    #[schema(schema_with = words::job_type)]
+    pub job_type: JobType,
+    /// One sequence for the whole server, never reused.
+    #[serde_as(as = "DisplayFromStr")]
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub execution_id: ExecutionId,
+    /// The job's name and the start to the second; null while QUEUED.
+    pub execution_name: Option<String>,
+    /// Null while QUEUED.
+    #[schema(schema_with = words::moment_or_null)]
+    pub start_time: Option<Moment>,
+    /// Null until it ends.
+    #[schema(schema_with = words::moment_or_null)]
+    pub end_time: Option<Moment>,
+    /// BACKUP: bytes in the vault that the saveset refers to. RESTORE: bytes read.
+    pub backup_set_size: u64,
+    /// The execution and its attempt, `121.1`; null while QUEUED.
+    #[schema(value_type = Option<String>)]
+    pub server_execution_id: Option<ServerExecutionId>,
+    /// RESTORE: the execution it restores. DELTA: the one whose saveset it builds on.
+    #[serde_as(as = "Option<DisplayFromStr>")]
+    #[schema(value_type = Option<String>)]
+    pub parent_execution_id: Option<ExecutionId>,
+    /// What it is.
+    #[schema(schema_with = words::status)]
+    pub status: ExecutionStatus,
+    /// Null without a second site.
+    pub saveset_replication_status: Option<String>,
+    /// Whether its saveset is protected from retention.
+    pub is_saveset_retained: bool,
+    /// Whether its saveset's manifest is gone; false where there never was one.
+    pub is_saveset_deleted: bool,
+    /// BACKUP: the saveset made. RESTORE: the one restored.
+    #[schema(value_type = Option<i64>)]
+    pub saveset_id: Option<SavesetId>,
+    /// What it became; null while nobody knows.
+    #[schema(schema_with = words::run_type_or_null)]
+    pub run_type: Option<RunType>,
+    /// The type of its site.
+    #[schema(schema_with = words::site_type)]
+    pub site_type: SiteType,
+    /// A sentence for a person: how far it is, or why it ended so.
+    pub status_detail: String,
+}
+
+/// One phase of an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExecutionPhase {
+    /// DICTIONARY, DATA, BUILD, POSTSCRIPT.
+    #[schema(schema_with = words::phase)]
+    pub phase: Phase,
+    /// How far it is.
+    #[schema(schema_with = words::phase_status)]
+    pub status: PhaseStatus,
+    /// Objects done.
+    pub objects_done: u64,
+    /// Objects in all; 0 while nobody knows.
+    pub objects_total: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// When it began.
+    #[schema(schema_with = words::moment_or_null)]
+    pub start_time: Option<Moment>,
+    /// Null until it ends.
+    #[schema(schema_with = words::moment_or_null)]
+    pub end_time: Option<Moment>,
+    /// Average; up to now while it runs.
+    pub bytes_per_second: u64,
+}
+
+impl ExecutionPhase {
+    /// Bytes a second between a phase's start and its end, or `now` while it runs.
+    pub fn speed(bytes: u64, start: Option<Moment>, end: Option<Moment>, now: Moment) -> u64 {
+        let Some(start) = start else { return 0 };
+        let micros = end.unwrap_or(now).since(start).as_micros().max(1);
+        u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX)
+    }
+}
+
+/// An object that was left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Skipped {
+    /// In SQL quoting.
+    pub object: String,
+    /// As a sentence.
+    pub reason: String,
+}
+
+/// One execution with everything known about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OneExecution {
+    /// As in the lists.
+    #[serde(flatten)]
+    pub execution: Execution,
+    /// Its phases so far.
+    pub phases: Vec<ExecutionPhase>,
+    /// What a person should look at.
+    pub warnings: Vec<String>,
+    /// What was left out.
+    pub skipped_objects: Vec<Skipped>,
+    /// Bytes read out of the database, or out of the vault by a restore.
+    pub bytes_read: u64,
+    /// Bytes that were new in the vault.
+    pub bytes_stored: u64,
+    /// WAL_SUMMARY or HASH for a DELTA, else null.
+    pub changed_blocks_source: Option<String>,
+}
+
+/// Reads `run_type` of row 3 from the query and the body; the body may be absent.
+///
+/// # Errors
+/// A field that is not known, a word that is none, or two that differ.
+pub fn parse_execute(
+    query: ExecuteQuery,
+    body: Option<&Value>,
+) -> Result<Option<RunType>, Refusal> {
+    let Some(body) = body else {
+        return Ok(query.run_type);
+    };
+    let fields = Fields::of(body, "", &["run_type"], &[])?;
+    let in_body = fields.word("run_type", &words::all::<RunType>())?;
+    match (query.run_type, in_body) {
+        (Some(one), Some(other)) if one != other => Err(fields.wrong(
+            "run_type",
+            format!("is {other} in the body and {one} in the query; give it once"),
+        )),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+/// DELTA is not there yet.
+///
+/// # Errors
+/// [`Refusal::NotBuiltYet`] for DELTA.
+pub fn refuse_delta(run_type: Option<RunType>) -> Result<(), Refusal> {
+    if run_type == Some(RunType::Delta) {
+        return Err(Refusal::not_built(
+            "run_type",
+            "DELTA",
+            "use FULL, or leave it out",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The closed sets of words, as schemas: listed from `model`'s enums, so that the document cannot
+//! fall behind them.
+
+use model::{ExecutionStatus, JobType, ObjectType, RunType, SiteType};
+use strum::IntoEnumIterator;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+
+/// The words of an enum, in the order of their definition.
+pub(crate) fn all<T: IntoEnumIterator + std::fmt::Display>() -> Vec<String> {
+    T::iter().map(|word| word.to_string()).collect()
+}
+
+fn words(words: Vec<String>, nullable: bool, text: &str) -> Object {
+    let kind = if nullable {
+        SchemaType::Array(vec![Type::String, Type::Null])
+    } else {
+        SchemaType::Type(Type::String)
+    };
+    let values: Vec<Option<String>> = words
+        .into_iter()
+        .map(Some)
+        .chain(nullable.then_some(None))
+        .collect();
+    ObjectBuilder::new()
+        .schema_type(kind)
+        .description(Some(text))
+        .enum_values(Some(values))
+        .build()
+}
+
+macro_rules! word_schemas {
+    ($($name:ident: $type:ty, $nullable:literal, $text:literal;)*) => {
+        $(pub(crate) fn $name() -> Object { words(all::<$type>(), $nullable, $text) })*
+    };
+}
+
+word_schemas! {
+    status: ExecutionStatus, false, "What the execution is.";
+    job_type: JobType, false, "Makes savesets, or brings one back.";
+    run_type: RunType, false, "Everything is read, or only what changed.";
+    run_type_or_null: RunType, true, "What the execution became; null while nobody knows.";
+    site_type: SiteType, false, "The kind of the site's database system.";
+    object_type: ObjectType, false, "What kind of object the name means.";
+    object_type_or_null: ObjectType, true, "The type of what it is in.";
+}
+
+pub(crate) fn mechanism() -> Object {
+    words(
+        vec!["DSA".to_owned()],
+        false,
+        "How data leaves the database: objects are streamed in parallel out of it.",
+    )
+}
+
+pub(crate) fn phase() -> Object {
+    words(
+        all::<model::Phase>(),
+        false,
+        "DICTIONARY and DATA; a restore adds BUILD and POSTSCRIPT.",
+    )
+}
+
+pub(crate) fn phase_status() -> Object {
+    let words_of_phase = ["RUNNING", "SUCCESSFUL", "FAILED", "ABORTED"].map(str::to_owned);
+    words(words_of_phase.to_vec(), false, "How far the phase is.")
+}
+
+pub(crate) fn site_target_type() -> Object {
+    let places = ["AWS", "AZURE", "GCP", "LOCAL"].map(str::to_owned);
+    words(places.to_vec(), false, "Where the site's vault is.")
+}
+
+/// A moment that may be null.
+pub(crate) fn moment_or_null() -> Object {
+    moment_object(true)
+}
+
+/// A moment.
+pub(crate) fn moment() -> Object {
+    moment_object(false)
+}
+
+fn moment_object(nullable: bool) -> Object {
+    let kind = if nullable {
+        SchemaType::Array(vec![Type::String, Type::Null])
+    } else {
+        SchemaType::Type(Type::String)
+    };
+    ObjectBuilder::new()
+        .schema_type(kind)
+        .description(Some("RFC 3339 in UTC, with microseconds and Z."))
+        .pattern(Some(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"))
+        .build()
+}
