@@ -219,7 +219,7 @@ pub(crate) const RETENTION_COPIES: u32 = 7;
 const LOWEST_PRIORITY: u32 = 5;
 const LONGEST_NAME: usize = 255;
 
-const KNOWN: &[&str] = &[
+pub(crate) const KNOWN: &[&str] = &[
     "name",
     "description",
     "job_type",
@@ -233,7 +233,7 @@ const KNOWN: &[&str] = &[
     TARGET_SITE_DETAILS,
     "job_settings",
 ];
-const READ_ONLY: &[&str] = &[
+pub(crate) const READ_ONLY: &[&str] = &[
     "site_id",
     "job_id",
     "last_execution_details",
@@ -242,7 +242,7 @@ const READ_ONLY: &[&str] = &[
     "target_site",
     "created_at",
 ];
-const SETTINGS: &[&str] = &[
+pub(crate) const SETTINGS: &[&str] = &[
     "online",
     "objects",
     "continue_job_on_access_right_violation",
@@ -255,7 +255,7 @@ const SETTINGS: &[&str] = &[
     "retained_copy",
     "yield_to_ddl_seconds",
 ];
-const TARGET: &[&str] = &[
+pub(crate) const TARGET: &[&str] = &[
     "target_site_id",
     "target_retention_copies_count",
     "target_retention_source",

@@ -42,6 +42,8 @@ mod quirks;
 mod refusal;
 mod restores;
 mod savesets;
+#[cfg(test)]
+mod schemas_agree;
 mod sites;
 mod words;
 
@@ -65,8 +67,7 @@ pub use query::{
 pub use quirks::nearest;
 pub use refusal::Refusal;
 pub use restores::{
-    Permissions, Plan, PlanObstacle, Preparation, RestoreDraft, RestoreJobSettings, RestoreRequest,
-    RestoredSaveset, parse_restore,
+    Plan, PlanObstacle, RestoreDraft, RestoreJobSettings, RestoreRequest, parse_restore,
 };
 pub use savesets::{Saveset, SavesetPatch, parse_saveset_patch};
 pub use sites::{

@@ -1,20 +1,18 @@
 //! Restores: row 14 and what belongs to it.
 
 use model::{
-    BackupMechanism, ExecutionId, Findings, JobDefinition, JobId, JobType, ObjectName,
-    RestoreSettings, RunType, SavesetId, SelectedObject, Selection, SiteId,
+    BackupMechanism, Findings, JobDefinition, JobType, ObjectName, RunType, SavesetId,
+    SelectedObject, Selection, SiteId, SiteType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::Refusal;
 use crate::fields::Fields;
-use crate::jobs::{
-    General, RETENTION_COPIES, YIELD_TO_DDL_SECONDS, parse_general, refuse_continue,
-};
-use crate::objects::{AskedObject, JobObject, one_whole_database, parse_objects};
+use crate::jobs::{General, YIELD_TO_DDL_SECONDS, parse_general, refuse_continue};
+use crate::objects::{AskedObject, JobObject, fits_site_type, one_whole_database, parse_objects};
 use crate::quirks::{SKIP_STATISTICS, SKIP_STATISTICS_RIGHTLY, id_text, skip_statistics};
-use crate::{ListedObject, Refusal};
 
 /// The body of row 14.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -116,58 +114,36 @@ impl Plan {
     }
 }
 
-/// Row 7.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Preparation {
-    /// QUEUED, RUNNING, SUCCESSFUL or FAILED.
-    pub status: String,
-    /// As a sentence.
-    pub details: String,
-}
-
-/// Row 11.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Permissions {
-    /// Whether a restore may run.
-    pub permitted: bool,
-    /// What is missing.
-    pub missing: Vec<ListedObject>,
-}
-
-/// The saveset that a restore brings back: what the path of row 14 names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RestoredSaveset {
-    /// The backup job.
-    pub job: JobId,
-    /// Its execution.
-    pub execution: ExecutionId,
-    /// The saveset that it made.
-    pub saveset: SavesetId,
-}
-
 /// A restore as a request wants it, before it is known which saveset the path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreDraft {
-    name: String,
-    description: Option<String>,
-    priority: u8,
-    is_auto_abort_active: bool,
-    auto_abort_in_minutes: u32,
-    object: SelectedObject,
-    target_site: SiteId,
-    new_name: ObjectName,
-    new_name_field: String,
-    named_by_rename_to: bool,
-    run_as_copy: bool,
-    replace_existing: bool,
-    skip_statistics: bool,
-    skip_indexes: bool,
-    retained_copy: Option<String>,
+    /// The RESTORE job to be made; its `restore` is `None` until the saveset is known.
+    pub job: JobDefinition,
+    /// The site restored to.
+    pub target_site: SiteId,
+    /// The database in the saveset.
+    pub database: ObjectName,
+    /// Its new name.
+    pub new_name: ObjectName,
+    /// Whether the new name came as the object's `rename_to`.
+    pub named_by_rename_to: bool,
+    /// Only new objects; `None`: not said.
+    pub run_as_copy: Option<bool>,
+    /// A filled target is put aside.
+    pub replace_existing: bool,
+    /// Leave out statistics.
+    pub skip_statistics: bool,
+    /// Leave out secondary indexes that are no constraint.
+    pub skip_indexes: bool,
+    /// As the request had it.
+    pub retained_copy: Option<String>,
     /// Only the plan is wanted.
     pub dry_run: bool,
+    /// The way to the new name, for errors.
+    new_name_field: String,
 }
 
-const KNOWN: &[&str] = &[
+pub(crate) const KNOWN: &[&str] = &[
     "name",
     "description",
     "target_site",
@@ -178,7 +154,7 @@ const KNOWN: &[&str] = &[
     "job_settings",
 ];
 const TO_ANOTHER: &str = "restore_to_a_different_database_on_target_site";
-const SETTINGS: &[&str] = &[
+pub(crate) const SETTINGS: &[&str] = &[
     "objects",
     "continue_job_on_access_right_violation",
     "run_as_a_copy_job",
@@ -212,28 +188,45 @@ pub fn parse_restore(body: &Value, site: &SiteId) -> Result<RestoreDraft, Refusa
     let object = one_whole_database(parse_objects(&settings)?)?;
     let (new_name, named_by_rename_to) = new_name(&settings, &object)?;
     Ok(RestoreDraft {
-        name: general.name,
-        description: general.description,
-        priority: general.priority,
-        is_auto_abort_active: general.is_auto_abort_active,
-        auto_abort_in_minutes: general.auto_abort_in_minutes,
         target_site,
-        new_name,
+        database: object.selected.name.clone(),
         new_name_field: if named_by_rename_to {
             format!("{}.rename_to", object.place)
         } else {
             settings.way(TO_ANOTHER)
         },
+        new_name,
         named_by_rename_to,
-        // Absent: true, because a new name is given.
-        run_as_copy: settings.flag("run_as_a_copy_job", true)?,
+        run_as_copy: settings.optional_flag("run_as_a_copy_job")?,
         replace_existing: settings.flag("replace_existing", false)?,
         skip_statistics: skip_statistics(&settings)?,
         skip_indexes: settings.flag("skip_join_or_hash_indexes", false)?,
         retained_copy: id_text(&settings, "retained_copy")?,
         dry_run: fields.flag("dry_run", false)?,
-        object: object.selected,
+        job: restore_job(general, object.selected),
     })
+}
+
+/// The RESTORE job, everything that a restore has no say in neutral.
+fn restore_job(general: General, object: SelectedObject) -> JobDefinition {
+    JobDefinition {
+        name: general.name,
+        description: general.description,
+        job_type: JobType::Restore,
+        backup_type: RunType::Full,
+        backup_mechanism: BackupMechanism::Dsa,
+        is_active: general.is_active,
+        priority: general.priority,
+        no_of_retention_copies: general.no_of_retention_copies,
+        is_auto_abort_active: general.is_auto_abort_active,
+        auto_abort_in_minutes: general.auto_abort_in_minutes,
+        online: true,
+        selection: Selection {
+            objects: vec![object],
+        },
+        yield_to_ddl_seconds: YIELD_TO_DDL_SECONDS,
+        restore: None,
+    }
 }
 
 /// The new name, and whether it came as the object's `rename_to`.
@@ -264,64 +257,27 @@ fn new_name(settings: &Fields<'_>, object: &AskedObject) -> Result<(ObjectName, 
 }
 
 impl RestoreDraft {
-    /// The site restored to.
-    pub fn target_site(&self) -> &SiteId {
-        &self.target_site
-    }
-
     /// Checks the new name against the type of the target site.
     ///
     /// # Errors
     /// [`Refusal::InvalidField`] for a name that such a site cannot have.
-    pub fn fits(&self, target: model::SiteType) -> Result<(), Refusal> {
-        crate::objects::fits_site_type(&self.new_name, target, &self.new_name_field)
+    pub fn fits(&self, target: SiteType) -> Result<(), Refusal> {
+        fits_site_type(&self.new_name, target, &self.new_name_field)
     }
 
-    /// The RESTORE job, now that it is known what the path means.
+    /// Checks `retained_copy` against the saveset of the execution that the path names.
     ///
     /// # Errors
-    /// A `retained_copy` that is not the path's saveset.
-    pub fn into_job(self, restored: RestoredSaveset) -> Result<JobDefinition, Refusal> {
-        let saveset = restored.saveset;
-        if let Some(copy) = &self.retained_copy
-            && *copy != saveset.to_string()
-        {
-            return Err(Refusal::invalid(
+    /// [`Refusal::InvalidField`] unless it is that saveset, or absent.
+    pub fn means(&self, saveset: SavesetId) -> Result<(), Refusal> {
+        match &self.retained_copy {
+            Some(copy) if *copy != saveset.to_string() => Err(Refusal::invalid(
                 "job_settings.retained_copy",
                 format!(
                     "must be \"{saveset}\", the saveset of the path's execution, or be left out"
                 ),
-            ));
+            )),
+            _ => Ok(()),
         }
-        Ok(JobDefinition {
-            name: self.name,
-            description: self.description,
-            job_type: JobType::Restore,
-            backup_type: RunType::Full,
-            backup_mechanism: BackupMechanism::Dsa,
-            is_active: true,
-            priority: self.priority,
-            no_of_retention_copies: RETENTION_COPIES,
-            is_auto_abort_active: self.is_auto_abort_active,
-            auto_abort_in_minutes: self.auto_abort_in_minutes,
-            online: true,
-            selection: Selection {
-                objects: vec![self.object],
-            },
-            yield_to_ddl_seconds: YIELD_TO_DDL_SECONDS,
-            restore: Some(RestoreSettings {
-                backup_execution_id: restored.execution,
-                backup_job_id: restored.job.get(),
-                saveset_id: saveset,
-                target_site: self.target_site,
-                new_name: Some(self.new_name),
-                named_by_rename_to: self.named_by_rename_to,
-                run_as_copy: self.run_as_copy,
-                replace_existing: self.replace_existing,
-                skip_statistics: self.skip_statistics,
-                skip_indexes: self.skip_indexes,
-                retained_copy: self.retained_copy,
-            }),
-        })
     }
 }

@@ -170,7 +170,7 @@ pub struct SiteDraft {
     pub password: PasswordChange,
 }
 
-const KNOWN: &[&str] = &[
+pub(crate) const KNOWN: &[&str] = &[
     "site_id",
     "site_type",
     "description",
@@ -180,7 +180,7 @@ const KNOWN: &[&str] = &[
     "hard_limit",
     "max_snapshot_minutes",
 ];
-const READ_ONLY: &[&str] = &[SITE_TARGET_TYPE, "created_at"];
+pub(crate) const READ_ONLY: &[&str] = &[SITE_TARGET_TYPE, "created_at"];
 /// More streams than this no server bears.
 const MOST_STREAMS: u32 = 1000;
 

@@ -1,0 +1,117 @@
+use contract::{
+    Code, ExecuteQuery, Refusal, RestoreDraft, parse_execute, parse_restore, refuse_delta,
+};
+use model::{RunType, SavesetId, SiteType};
+use serde_json::{Value, json};
+
+use crate::assert_refused;
+
+const TO_ANOTHER: &str = "restore_to_a_different_database_on_target_site";
+
+fn body(settings: Value) -> Value {
+    let mut body = json!({
+        "name": "bring it back",
+        "job_settings": {"objects": [{"object_name": "shop", "object_type": "DATABASE",
+                                      "include_all": true}]}
+    });
+    for (name, value) in settings.as_object().unwrap() {
+        body["job_settings"][name] = value.clone();
+    }
+    body
+}
+
+fn parse(settings: Value) -> Result<RestoreDraft, Refusal> {
+    parse_restore(&body(settings), &"shop".parse().unwrap())
+}
+
+#[test]
+fn the_new_name_comes_once_in_either_of_its_two_places() {
+    let draft = parse(json!({TO_ANOTHER: "shop_copy"})).unwrap();
+    assert_eq!(
+        (draft.new_name.last(), draft.named_by_rename_to),
+        ("shop_copy", false)
+    );
+    assert_eq!(draft.target_site.as_str(), "shop");
+    let renamed = |other: Value| {
+        let mut body = body(json!({TO_ANOTHER: other}));
+        body["job_settings"]["objects"][0]["rename_to"] = json!("shop_copy");
+        parse_restore(&body, &"shop".parse().unwrap())
+    };
+    assert!(renamed(Value::Null).unwrap().named_by_rename_to);
+    assert!(renamed(json!("shop_copy")).is_ok());
+    let field = format!("job_settings.{TO_ANOTHER}");
+    assert_refused(renamed(json!("different")), Code::InvalidField, &field);
+    assert_refused(parse(json!({})), Code::SettingNotBuiltYet, &field);
+}
+
+#[test]
+fn skip_statstics_is_taken_in_either_spelling_but_not_in_two_minds() {
+    for name in ["skip_statstics", "skip_statistics"] {
+        let draft = parse(json!({TO_ANOTHER: "x", name: true})).unwrap();
+        assert!(draft.skip_statistics, "{name}");
+    }
+    let both = json!({TO_ANOTHER: "x", "skip_statstics": true, "skip_statistics": false});
+    assert_refused(
+        parse(both),
+        Code::InvalidField,
+        "job_settings.skip_statistics",
+    );
+}
+
+#[test]
+fn retained_copy_is_the_path_s_saveset_as_number_or_string_or_absent() {
+    let saveset = SavesetId::new(12).unwrap();
+    for (copy, right) in [
+        (json!("12"), true),
+        (json!(12), true),
+        (Value::Null, true),
+        (json!("13"), false),
+        (json!("latest"), false),
+    ] {
+        let draft = parse(json!({TO_ANOTHER: "x", "retained_copy": copy})).unwrap();
+        assert_eq!(draft.means(saveset).is_ok(), right, "{copy}");
+    }
+}
+
+#[test]
+fn a_restore_of_anything_but_one_whole_database_is_not_built_yet() {
+    let table = json!([{"object_name": "public.orders", "object_type": "TABLE",
+                        "parent_name": "shop", "parent_type": "DATABASE"}]);
+    let refused = parse(json!({TO_ANOTHER: "x", "objects": table})).unwrap_err();
+    assert_eq!(refused.problem(), Code::SettingNotBuiltYet);
+    let rights = json!({TO_ANOTHER: "x", "continue_job_on_access_right_violation": true});
+    let field = "job_settings.continue_job_on_access_right_violation";
+    assert_refused(parse(rights), Code::SettingNotBuiltYet, field);
+}
+
+#[test]
+fn a_new_name_must_fit_the_target_site() {
+    let field = format!("job_settings.{TO_ANOTHER}");
+    let draft = parse(json!({TO_ANOTHER: "../x.db"})).unwrap();
+    assert_refused(draft.fits(SiteType::Sqlite), Code::InvalidField, &field);
+    let draft = parse(json!({TO_ANOTHER: "x".repeat(64)})).unwrap();
+    assert_refused(draft.fits(SiteType::Postgresql), Code::InvalidField, &field);
+}
+
+#[test]
+fn run_type_comes_in_the_body_or_the_query_but_not_in_two_minds() {
+    let query = |run_type| ExecuteQuery { run_type };
+    let full = json!({"run_type": "fuLL"});
+    assert_eq!(parse_execute(query(None), None), Ok(None));
+    assert_eq!(
+        parse_execute(query(None), Some(&full)),
+        Ok(Some(RunType::Full))
+    );
+    assert_eq!(
+        parse_execute(query(Some(RunType::Full)), Some(&full)),
+        Ok(Some(RunType::Full))
+    );
+    let refused = parse_execute(query(Some(RunType::Delta)), Some(&full));
+    assert_refused(refused, Code::InvalidField, "run_type");
+    assert_refused(
+        refuse_delta(Some(RunType::Delta)),
+        Code::SettingNotBuiltYet,
+        "run_type",
+    );
+    assert!(refuse_delta(Some(RunType::Full)).is_ok());
+}
