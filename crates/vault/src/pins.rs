@@ -1,0 +1,117 @@
+//! Pins: what running executions are about to commit.
+
+use std::time::Duration;
+
+use model::{ExecutionId, SavesetId, ServerExecutionId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::seal::{Kind, open_json, seal_json};
+use crate::{PackPrefix, Vault, VaultError};
+
+/// How often a running execution's pin is written anew.
+pub(crate) const RENEWAL: Duration = Duration::from_secs(60);
+
+const MAX_PIN_BYTES: u64 = 16 << 10;
+
+/// A running execution, as its pin tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Execution and attempt.
+    pub execution: ServerExecutionId,
+    /// The saveset that it will commit.
+    pub saveset_id: SavesetId,
+    /// The saveset that it builds on.
+    pub base: Option<SavesetId>,
+    /// Its packs' ids begin so.
+    pub pack_prefix: PackPrefix,
+}
+
+fn pin_path(execution: ExecutionId) -> String {
+    format!("pins/{execution}")
+}
+
+impl Vault {
+    /// All pins, by ascending execution.
+    ///
+    /// # Errors
+    /// When one of them cannot be read: what it protects is then not known.
+    pub async fn pins(&self) -> Result<Vec<Pin>, VaultError> {
+        let mut pins = Vec::new();
+        for (name, _) in self.0.store.list("pins").await? {
+            let Ok(execution) = name.parse::<ExecutionId>() else {
+                continue;
+            };
+            pins.extend(self.pin(execution).await?);
+        }
+        pins.sort_by_key(|pin| pin.execution.execution);
+        Ok(pins)
+    }
+
+    /// The pin of one execution.
+    pub(crate) async fn pin(&self, execution: ExecutionId) -> Result<Option<Pin>, VaultError> {
+        let path = pin_path(execution);
+        let object = match self.0.store.get(&path, MAX_PIN_BYTES).await {
+            Err(VaultError::Missing { .. }) => return Ok(None),
+            other => other?,
+        };
+        open_json(&self.0.keys, Kind::Pin, &path, &object, MAX_PIN_BYTES).map(Some)
+    }
+
+    pub(crate) async fn put_pin(&self, pin: &Pin) -> Result<(), VaultError> {
+        let path = pin_path(pin.execution.execution);
+        let object = seal_json(&self.0.keys, Kind::Pin, &path, pin)?;
+        self.0.store.put_over(&path, object).await
+    }
+
+    pub(crate) async fn remove_pin(&self, execution: ExecutionId) -> Result<(), VaultError> {
+        self.0.store.delete(&pin_path(execution)).await
+    }
+}
+
+/// Writes a pin anew every minute until it is dropped or stopped.
+pub(crate) struct Renewal {
+    task: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Renewal {
+    pub(crate) fn start(vault: Vault, pin: Pin) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(renew(vault, pin, stopped));
+        Renewal {
+            task: Some((stop, task)),
+        }
+    }
+
+    /// Ends it, and waits until no write of its is under way: the pin may then be removed.
+    pub(crate) async fn stop(mut self) {
+        if let Some((stop, task)) = self.task.take() {
+            drop(stop);
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the renewal of a pin ended abnormally");
+            }
+        }
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        if let Some((_, task)) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn renew(vault: Vault, pin: Pin, mut stopped: oneshot::Receiver<()>) {
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return,
+            () = tokio::time::sleep(RENEWAL) => {}
+        }
+        // A pin that is not renewed for a while still protects; the next minute tries again.
+        if let Err(error) = vault.put_pin(&pin).await {
+            tracing::warn!(execution = %pin.execution, %error, "a pin could not be renewed");
+        }
+    }
+}

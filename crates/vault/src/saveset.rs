@@ -1,0 +1,290 @@
+//! A committed saveset, as it is read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{BlockIndex, SavesetId};
+use serde::Deserialize;
+
+use crate::manifest::{MANIFEST_FORMAT, MAX_MANIFEST_BYTES};
+use crate::pack_reader::on_cpu;
+use crate::saveset_writer::{MAX_SEALED_MANIFEST, manifest_path};
+use crate::seal::{Kind, open, parse};
+use crate::{
+    Depth, FrameRun, Manifest, RunReader, SegmentEntry, TableSheet, Tombstone, Vault, VaultError,
+};
+
+/// The JSON of a sheet is at most this long: about a million segments, 8 TB of rows.
+const MAX_SHEET_BYTES: u64 = 256 << 20;
+
+/// An index of one segment is at most this long.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// A saveset whose manifest passed its checks. There is no other way to one than
+/// [`Vault::open_saveset`] and [`SavesetWriter::commit`](crate::SavesetWriter::commit):
+///
+/// ```compile_fail
+/// fn make(vault: vault::Vault, manifest: vault::Manifest) -> vault::Saveset {
+///     vault::Saveset { vault, manifest: std::sync::Arc::new(manifest), object_bytes: 0 }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Saveset {
+    vault: Vault,
+    manifest: Arc<Manifest>,
+    object_bytes: u64,
+}
+
+impl Vault {
+    /// Opens a committed saveset.
+    ///
+    /// # Errors
+    /// [`NoSaveset`](VaultError::NoSaveset), [`SavesetDead`](VaultError::SavesetDead) where a
+    /// tombstone stands, [`Damaged`](VaultError::Damaged), or what the store says.
+    pub async fn open_saveset(&self, id: SavesetId) -> Result<Saveset, VaultError> {
+        let found = self
+            .0
+            .store
+            .get(&manifest_path(id), MAX_SEALED_MANIFEST)
+            .await;
+        match found {
+            Err(VaultError::Missing { .. }) => Err(VaultError::NoSaveset { saveset: id }),
+            Err(error) => Err(error),
+            Ok(object) => Saveset::from_object(self, id, object).await,
+        }
+    }
+}
+
+impl Saveset {
+    /// Checks what stands in the manifest's place.
+    pub(crate) async fn from_object(
+        vault: &Vault,
+        id: SavesetId,
+        object: Bytes,
+    ) -> Result<Saveset, VaultError> {
+        let object_bytes = object.len() as u64;
+        let keys = vault.0.keys.clone();
+        let manifest = on_cpu(move || {
+            let path = manifest_path(id);
+            match open(&keys, &path, &object, MAX_MANIFEST_BYTES)? {
+                (Kind::Manifest, plain) => checked(id, &path, &plain),
+                (Kind::Tombstone, plain) => {
+                    let tombstone: Tombstone = parse(&path, &plain)?;
+                    Err(tombstone.into_error(id))
+                }
+                (Kind::Pin | Kind::Catalog, _) => Err(VaultError::damaged(
+                    path,
+                    "it is neither a manifest nor a tombstone",
+                )),
+            }
+        });
+        Ok(Saveset {
+            vault: vault.clone(),
+            manifest: Arc::new(manifest.await?),
+            object_bytes,
+        })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> SavesetId {
+        self.manifest.saveset_id
+    }
+
+    /// Its table of contents.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The vault it is in.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Bytes in the vault that it refers to, its manifest included: the contract's
+    /// `backup_set_size`.
+    pub fn bytes_referred(&self) -> u64 {
+        self.manifest.contents.bytes_referred() + self.object_bytes
+    }
+
+    /// The sheet of a table, by its place in the manifest. A table without one has no segments.
+    ///
+    /// # Errors
+    /// When a frame of the sheet is missing or damaged, or there is no such table.
+    pub async fn sheet(&self, table: usize) -> Result<TableSheet, VaultError> {
+        let listed = self.manifest.contents.tables.get(table);
+        let listed = listed.ok_or_else(|| VaultError::NoSuchPart {
+            saveset: self.id(),
+            what: format!("table in place {table}"),
+        })?;
+        let Some(sheet) = &listed.sheet else {
+            return Ok(TableSheet::default());
+        };
+        let what = format!(
+            "{}: the sheet of {}",
+            manifest_path(self.id()),
+            listed.plan.name
+        );
+        let reader = self
+            .vault
+            .read_checked(&sheet.runs, sheet.bytes, sheet.hash);
+        let text = reader.collect(&what, MAX_SHEET_BYTES).await?;
+        on_cpu(move || {
+            let sheet: TableSheet = parse(&what, &text)?;
+            sheet
+                .check()
+                .map_err(|why| VaultError::damaged(&what, why))?;
+            if !sheet.patches.is_empty() {
+                return Err(VaultError::NotBuiltYet {
+                    what: format!("reading patches ({what} has some, of a newer release)"),
+                });
+            }
+            Ok(sheet)
+        })
+        .await
+    }
+
+    /// A part of the dictionary, by its name; `None`: the saveset has no such part.
+    pub fn blob(&self, name: &str) -> Option<RunReader> {
+        let blob = self
+            .manifest
+            .contents
+            .dictionary
+            .iter()
+            .find(|b| b.name == name)?;
+        Some(
+            self.vault
+                .read_checked(&blob.runs, blob.plain_bytes, blob.hash),
+        )
+    }
+
+    /// The rows of a segment.
+    pub fn rows(&self, segment: &SegmentEntry) -> RunReader {
+        self.vault
+            .read_checked(&segment.rows, segment.plain_bytes, segment.hash)
+    }
+
+    /// The index of a segment; it covers every byte of its rows.
+    ///
+    /// # Errors
+    /// When a frame of it is missing or damaged.
+    pub async fn index(&self, segment: &SegmentEntry) -> Result<BlockIndex, VaultError> {
+        let path = segment.index.last().map(|run: &FrameRun| run.pack.path());
+        let what = format!(
+            "{}: the index of {}",
+            path.unwrap_or_default(),
+            segment.blocks
+        );
+        let bytes = crate::pack_reader::all(&self.vault, &segment.index, &what, MAX_INDEX_BYTES);
+        let damaged = |why: String| VaultError::damaged(&what, why);
+        let index = match &*bytes.await? {
+            // A segment without rows may have no index.
+            [] => BlockIndex::new(),
+            bytes => BlockIndex::decode(bytes).map_err(|error| damaged(error.to_string()))?,
+        };
+        if index.bytes() != segment.plain_bytes || index.rows() != segment.row_count {
+            return Err(damaged(
+                "it covers other rows than the segment has".to_owned(),
+            ));
+        }
+        Ok(index)
+    }
+
+    /// Reads everything that the saveset refers to and checks it. `on_bytes` is told of the bytes
+    /// in the vault as they are done.
+    ///
+    /// # Errors
+    /// The first thing that is missing or damaged.
+    pub async fn verify(
+        &self,
+        depth: Depth,
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Result<VerifyReport, VaultError> {
+        let mut report = VerifyReport::default();
+        let contents = &self.manifest.contents;
+        for blob in &contents.dictionary {
+            let reader = self
+                .vault
+                .read_checked(&blob.runs, blob.plain_bytes, blob.hash);
+            report.parts += 1;
+            report.bytes += self
+                .verify_runs(depth, &blob.runs, reader, on_bytes)
+                .await?;
+        }
+        for table in 0..contents.tables.len() {
+            let sheet = self.sheet(table).await?;
+            report.parts += 1;
+            for segment in &sheet.segments {
+                let rows = self.rows(segment);
+                report.segments += 1;
+                report.bytes += self
+                    .verify_runs(depth, &segment.rows, rows, on_bytes)
+                    .await?;
+                self.index(segment).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn verify_runs(
+        &self,
+        depth: Depth,
+        runs: &[FrameRun],
+        mut reader: RunReader,
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Result<u64, VaultError> {
+        if depth == Depth::Authenticate {
+            let bytes = self.vault.authenticate(runs).await?;
+            on_bytes(bytes);
+            return Ok(bytes);
+        }
+        let mut told = 0;
+        while reader.next().await?.is_some() {
+            on_bytes(reader.stored_bytes() - told);
+            told = reader.stored_bytes();
+        }
+        Ok(reader.stored_bytes())
+    }
+}
+
+/// What a verification has looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Parts of the dictionary, and sheets.
+    pub parts: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes in the vault of the dictionary and of all rows.
+    pub bytes: u64,
+}
+
+fn checked(id: SavesetId, path: &str, plain: &[u8]) -> Result<Manifest, VaultError> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: u64,
+    }
+    let version: Version = parse(path, plain)?;
+    if version.format > MANIFEST_FORMAT {
+        return Err(VaultError::NewerFormat {
+            path: path.to_owned(),
+            found: version.format,
+            known: MANIFEST_FORMAT,
+        });
+    }
+    let manifest: Manifest = parse(path, plain)?;
+    if manifest.saveset_id != id {
+        let what = format!("it is of saveset {}", manifest.saveset_id);
+        return Err(VaultError::damaged(path, what));
+    }
+    manifest
+        .contents
+        .check()
+        .map_err(|why| VaultError::damaged(path, why))?;
+    Ok(manifest)
+}
+
+impl fmt::Debug for Saveset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Saveset({} in vault {})", self.id(), self.vault.id())
+    }
+}
