@@ -32,6 +32,7 @@ mod connection_url;
 mod credentials;
 mod executions;
 mod fields;
+mod job_parsing;
 mod jobs;
 mod objects;
 mod operations;
@@ -52,9 +53,10 @@ pub use executions::{
     Execution, ExecutionPhase, OneExecution, Skipped, parse_execute, refuse_delta,
 };
 pub use fields::parse_json;
+pub use job_parsing::{parse_job, patch_job, replace_job};
 pub use jobs::{
     ExecuteRequest, Job, JobRequest, JobSettings, LastExecutionDetails, ListedJob,
-    TargetSiteDetails, parse_job, patch_job, replace_job,
+    TargetSiteDetails,
 };
 pub use objects::{Exclusion, JobObject, ListedObject};
 pub use operations::{Access, BASE_PATH, Facts, Method, Operation, Parameter, ParameterKind};

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::Refusal;
 use crate::fields::Fields;
-use crate::jobs::{General, YIELD_TO_DDL_SECONDS, parse_general, refuse_continue};
+use crate::job_parsing::{General, YIELD_TO_DDL_SECONDS, parse_general, refuse_continue};
 use crate::objects::{AskedObject, JobObject, fits_site_type, one_whole_database, parse_objects};
 use crate::quirks::{SKIP_STATISTICS, SKIP_STATISTICS_RIGHTLY, id_text, skip_statistics};
 

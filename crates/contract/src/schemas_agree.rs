@@ -11,7 +11,7 @@ use crate::{
     Exclusion, Job, JobObject, JobRequest, JobSettings, ListedJob, RestoreJobSettings,
     RestoreRequest, Site, SiteRequest, TargetSiteDetails,
 };
-use crate::{jobs, objects, restores, sites};
+use crate::{job_parsing, objects, restores, sites};
 
 fn properties<T: PartialSchema>() -> BTreeSet<String> {
     let schema = match T::schema() {
@@ -48,9 +48,12 @@ fn names(lists: &[&[&str]]) -> BTreeSet<String> {
 #[test]
 fn a_request_s_schema_has_the_fields_that_its_parser_knows() {
     assert_eq!(properties::<SiteRequest>(), names(&[sites::KNOWN]));
-    assert_eq!(properties::<JobRequest>(), names(&[jobs::KNOWN]));
-    assert_eq!(properties::<JobSettings>(), names(&[jobs::SETTINGS]));
-    assert_eq!(properties::<TargetSiteDetails>(), names(&[jobs::TARGET]));
+    assert_eq!(properties::<JobRequest>(), names(&[job_parsing::KNOWN]));
+    assert_eq!(properties::<JobSettings>(), names(&[job_parsing::SETTINGS]));
+    assert_eq!(
+        properties::<TargetSiteDetails>(),
+        names(&[job_parsing::TARGET])
+    );
     assert_eq!(properties::<JobObject>(), names(&[objects::OBJECT_FIELDS]));
     assert_eq!(
         properties::<Exclusion>(),
@@ -67,7 +70,7 @@ fn a_request_s_schema_has_the_fields_that_its_parser_knows() {
 fn a_put_knows_or_ignores_every_field_that_a_get_gives() {
     let mut job = properties::<Job>();
     job.extend(properties::<ListedJob>());
-    assert_eq!(job, names(&[jobs::KNOWN, jobs::READ_ONLY]));
+    assert_eq!(job, names(&[job_parsing::KNOWN, job_parsing::READ_ONLY]));
     assert_eq!(
         properties::<Site>(),
         names(&[sites::KNOWN, sites::READ_ONLY])
