@@ -1,0 +1,181 @@
+//! A backup's snapshot of one file.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{
+    ClosingFacts, DictionaryPart, ObjectType, Outcome, Phase, Progress, RowFormat, SegmentReader,
+    Selection, Source, SourcePlan, SourceRequest, TablePlan,
+};
+
+use crate::error::{SqliteError, blocking};
+use crate::facts::FileFacts;
+use crate::pages::{PageReader, tasks};
+use crate::schema;
+use crate::site::{FileName, SiteDirectory};
+use crate::snapshot::{Snapshot, stat};
+
+/// One file in one read transaction.
+///
+/// Two settings of the request have no meaning here: nobody can ask SQLite who waits for a lock,
+/// so `yield_to_ddl` cannot be kept (the warning about WAL mode says what happens instead), and
+/// the one file of a job cannot be skipped, so `skip_without_rights` never applies.
+pub(crate) struct SqliteSource {
+    site: SiteDirectory,
+    name: FileName,
+    snapshot: Arc<Snapshot>,
+    progress: Arc<dyn Progress>,
+}
+
+impl SqliteSource {
+    pub(crate) async fn open(
+        site: SiteDirectory,
+        request: SourceRequest,
+    ) -> Result<Self, SqliteError> {
+        let name = selected(&request.selection)?;
+        let (place, file, max_age) = (site.clone(), name.clone(), request.max_snapshot);
+        let snapshot = blocking(move || {
+            let (path, found) = place.existing(&file)?;
+            Snapshot::open(&path, &found, max_age)
+        })
+        .await?;
+        if !snapshot.is_wal() && snapshot.pages.page_count > 0 {
+            request.progress.warning(not_wal(&name));
+        }
+        Ok(SqliteSource {
+            site,
+            name,
+            snapshot: Arc::new(snapshot),
+            progress: request.progress,
+        })
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Snapshot) -> Result<T, SqliteError> + Send + 'static,
+    ) -> Result<T, SqliteError> {
+        let snapshot = Arc::clone(&self.snapshot);
+        blocking(move || question(&snapshot)).await
+    }
+}
+
+#[async_trait]
+impl Source for SqliteSource {
+    async fn dictionary(&mut self) -> Outcome<Vec<DictionaryPart>> {
+        let (script, count) = self
+            .ask(|snapshot| {
+                snapshot.query(|database| {
+                    Ok((
+                        schema::sql(database)?,
+                        schema::objects(database)?.len() as u64,
+                    ))
+                })
+            })
+            .await?;
+        // The database itself is an object too.
+        self.progress.phase_total(Phase::Dictionary, count + 1);
+        let facts = serde_json::json!({
+            "name": self.name.as_str(),
+            "pages": self.snapshot.pages,
+            "header": self.snapshot.header,
+        });
+        self.progress.objects_done(Phase::Dictionary, count + 1);
+        Ok(vec![
+            part("schema.sql", script.into_bytes()),
+            part("database.json", format!("{facts:#}\n").into_bytes()),
+        ])
+    }
+
+    async fn plan(&mut self) -> Outcome<SourcePlan> {
+        let objects = self.ask(|snapshot| snapshot.query(schema::objects)).await?;
+        let pages = self.snapshot.pages;
+        Ok(SourcePlan {
+            tables: vec![TablePlan {
+                name: self.name.object_name(),
+                format: RowFormat::Pages,
+                // Pages of another size are other rows; nothing else changes their form.
+                shape: format!("sqlite pages of {} bytes", pages.page_size),
+                facts: pages.to_value(),
+            }],
+            objects: schema::in_saveset(&self.name, objects),
+            tasks: tasks(0, pages),
+        })
+    }
+
+    async fn reader(&mut self) -> Outcome<Box<dyn SegmentReader>> {
+        Ok(Box::new(PageReader::new(Arc::clone(&self.snapshot))))
+    }
+
+    async fn late_dictionary(&mut self) -> Outcome<Vec<DictionaryPart>> {
+        Ok(Vec::new())
+    }
+
+    async fn finish(self: Box<Self>) -> Outcome<ClosingFacts> {
+        let rows = self.ask(Snapshot::count_rows).await?;
+        if let Some(text) = self.replaced()? {
+            self.progress.warning(text);
+        }
+        let snapshot = &self.snapshot;
+        let facts = FileFacts::new(snapshot.pages, snapshot.header.clone(), snapshot.file, rows);
+        Ok(facts.closing())
+    }
+}
+
+impl SqliteSource {
+    /// The snapshot stays whole when its file is replaced or removed, but a person should know.
+    fn replaced(&self) -> Result<Option<String>, SqliteError> {
+        let name = self.name.as_str();
+        let now = match self.site.look(&self.name) {
+            Ok(now) => now,
+            Err(SqliteError::NotAFile { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let before = self.snapshot.file;
+        Ok(match now.as_ref().map(stat) {
+            Some(now) if (now.device, now.inode) == (before.device, before.inode) => None,
+            Some(_) => Some(format!(
+                "The file {name} was replaced by another while it was read: this saveset holds the one that stood there when the backup began."
+            )),
+            None => Some(format!(
+                "The file {name} was removed while it was read: this saveset holds it as it was when the backup began."
+            )),
+        })
+    }
+}
+
+fn selected(selection: &Selection) -> Result<FileName, SqliteError> {
+    let not_yet = |what: &str| SqliteError::NotBuiltYet {
+        what: what.to_owned(),
+    };
+    let [object] = selection.objects.as_slice() else {
+        return Err(not_yet("a job of several objects"));
+    };
+    if object.object_type != ObjectType::Database {
+        return Err(not_yet(&format!("a {} alone", object.object_type)));
+    }
+    if object.name.parts() == ["DBC"] {
+        return Err(not_yet("DBC, all databases of a site,"));
+    }
+    if !object.include_all {
+        return Err(not_yet("a DATABASE without include_all"));
+    }
+    if !object.exclude.is_empty() {
+        return Err(not_yet("a DATABASE with exclude_objects"));
+    }
+    FileName::of(&object.name)
+}
+
+fn not_wal(name: &FileName) -> String {
+    format!(
+        "{} is not in WAL mode: programs that write to it wait at their commit while it is read. PRAGMA journal_mode = WAL lets them go on.",
+        name.as_str()
+    )
+}
+
+fn part(name: &str, body: Vec<u8>) -> DictionaryPart {
+    DictionaryPart {
+        name: name.to_owned(),
+        body: Box::new(Cursor::new(body)),
+    }
+}
