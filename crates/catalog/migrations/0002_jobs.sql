@@ -44,10 +44,9 @@ CREATE TABLE execution (
     backup_set_size       BIGINT NOT NULL DEFAULT 0,
     bytes_read            BIGINT NOT NULL DEFAULT 0,
     bytes_stored          BIGINT NOT NULL DEFAULT 0,
-    changed_blocks_source TEXT,
     phases                TEXT   NOT NULL DEFAULT '[]',
-    warning_count         BIGINT NOT NULL DEFAULT 0,
-    skipped_count         BIGINT NOT NULL DEFAULT 0,
+    -- Of the row in execution_notes; empty: there is none.
+    notes_hash            TEXT   NOT NULL DEFAULT '',
     lease_owner           TEXT,
     lease_until           BIGINT,
     lease_epoch           BIGINT NOT NULL DEFAULT 0

@@ -12,8 +12,10 @@ use crate::sites::site_record;
 use crate::stored::{id_from, to_json};
 use crate::{Catalog, CatalogError};
 
-/// What an execution order is kept at while it is QUEUED: before everything that has started.
+/// The `order_time` of an execution while it is QUEUED: before everything that has started.
 const QUEUED_FIRST: i64 = i64::MAX;
+
+const WAITS: &str = "Waits for its turn";
 
 /// An execution that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,22 @@ pub struct NewExecution {
     pub detail: String,
     /// The execution that died and whose work it does again.
     pub requeue_of: Option<ExecutionId>,
+}
+
+impl NewExecution {
+    /// A run of a job, with nothing else said.
+    pub fn of(site_id: SiteId, job_id: JobId) -> Self {
+        NewExecution {
+            site_id,
+            job_id,
+            target_site: None,
+            run_type: None,
+            parent_execution: None,
+            saveset: None,
+            detail: WAITS.to_owned(),
+            requeue_of: None,
+        }
+    }
 }
 
 /// An execution that is QUEUED now, or was made by the same request before.
@@ -113,7 +131,6 @@ impl Catalog {
         &self,
         site: &SiteId,
         definition: &JobDefinition,
-        detail: &str,
         idempotency_key: Option<&str>,
     ) -> Result<EnqueuedRestore, CatalogError> {
         let no_settings = || CatalogError::NoRestoreSettings(definition.name.clone());
@@ -143,14 +160,10 @@ impl Catalog {
         site_record(&mut tx, &settings.target_site).await?;
         let job_id = insert_job(&mut tx, site, definition, now).await?;
         let new = NewExecution {
-            site_id: site.clone(),
-            job_id,
             target_site: Some(settings.target_site.clone()),
-            run_type: None,
             parent_execution: Some(settings.backup_execution_id),
             saveset: Some(settings.saveset_id),
-            detail: detail.to_owned(),
-            requeue_of: None,
+            ..NewExecution::of(site.clone(), job_id)
         };
         let execution_id = insert_execution(&mut tx, &new, definition, now).await?;
         if let Some(request) = &request {
@@ -178,14 +191,11 @@ pub(crate) async fn requeue(
         other => other?,
     };
     let new = NewExecution {
-        site_id: dead.site_id,
-        job_id: dead.job_id,
         target_site: dead.target_site,
         run_type: dead.run_type,
-        parent_execution: None,
-        saveset: None,
         detail: detail.to_owned(),
         requeue_of: Some(dead.execution_id),
+        ..NewExecution::of(dead.site_id, dead.job_id)
     };
     insert_execution(tx, &new, &job.definition, now)
         .await

@@ -23,7 +23,7 @@ pub enum CatalogError {
     },
     /// The site has no such execution.
     #[error("site {site} has no execution {execution}")]
-    NoExecutionOfSite {
+    NoExecution {
         /// The site that was asked.
         site: SiteId,
         /// What it does not have.
@@ -31,7 +31,7 @@ pub enum CatalogError {
     },
     /// No site has it.
     #[error("there is no execution {0}")]
-    NoExecution(ExecutionId),
+    UnknownExecution(ExecutionId),
     /// The site's vault holds no such saveset as far as the catalog knows.
     #[error("site {site} has no saveset {saveset}")]
     NoSaveset {
@@ -242,7 +242,7 @@ impl Fault for CatalogError {
         match self {
             Self::NoSite(_) => "no-site",
             Self::NoJob { .. } => "no-job",
-            Self::NoExecutionOfSite { .. } | Self::NoExecution(_) => "no-execution",
+            Self::NoExecution { .. } | Self::UnknownExecution(_) => "no-execution",
             Self::NoSaveset { .. } => "no-saveset",
             Self::SiteExists(_) => "site-exists",
             Self::SiteHasJobs { .. } => "site-has-jobs",
@@ -277,8 +277,8 @@ impl Fault for CatalogError {
         match self {
             Self::NoSite(_)
             | Self::NoJob { .. }
-            | Self::NoExecutionOfSite { .. }
-            | Self::NoExecution(_)
+            | Self::NoExecution { .. }
+            | Self::UnknownExecution(_)
             | Self::NoSaveset { .. } => Blame::Missing,
             Self::Fixed { .. }
             | Self::NoRestoreSettings(_)

@@ -62,8 +62,6 @@ pub struct Execution {
     pub bytes_read: u64,
     /// New bytes in the vault.
     pub bytes_stored: u64,
-    /// How a DELTA found what has changed.
-    pub changed_blocks_source: Option<String>,
     /// The phases that have begun, in their order.
     pub phases: Vec<PhaseRecord>,
     /// Who runs it.
@@ -73,12 +71,28 @@ pub struct Execution {
 }
 
 impl Execution {
+    /// The site whose database system does the work: a restore's target, else its own site.
+    pub fn runs_on(&self) -> &SiteId {
+        runs_on(self.job_type, &self.site_id, self.target_site.as_ref())
+    }
+
     /// `<execution_id>.<attempt>`; `None` before its start.
     pub fn server_execution_id(&self) -> Option<ServerExecutionId> {
         (self.attempt > 0).then_some(ServerExecutionId {
             execution: self.execution_id,
             attempt: self.attempt,
         })
+    }
+}
+
+pub(crate) fn runs_on<'a>(
+    job_type: JobType,
+    site: &'a SiteId,
+    target: Option<&'a SiteId>,
+) -> &'a SiteId {
+    match (job_type, target) {
+        (JobType::Restore, Some(target)) => target,
+        _ => site,
     }
 }
 
@@ -110,7 +124,6 @@ pub(crate) struct ExecutionRow {
     backup_set_size: i64,
     bytes_read: i64,
     bytes_stored: i64,
-    changed_blocks_source: Option<String>,
     phases: String,
     lease_owner: Option<String>,
     lease_until: Option<i64>,
@@ -126,7 +139,7 @@ macro_rules! select_executions {
                     e.order_time, e.attempt, e.saveset_id, e.claimed_saveset,
                     (v.deleted_at IS NOT NULL) AS is_saveset_deleted,
                     (v.is_retained IS TRUE AND v.deleted_at IS NULL) AS is_saveset_retained,
-                    e.backup_set_size, e.bytes_read, e.bytes_stored, e.changed_blocks_source,
+                    e.backup_set_size, e.bytes_read, e.bytes_stored,
                     e.phases, e.lease_owner, e.lease_until
              FROM execution e LEFT JOIN saveset v
                  ON v.site_id = e.site_id AND v.saveset_id = e.saveset_id ",
@@ -175,7 +188,6 @@ impl ExecutionRow {
             backup_set_size: as_u64(self.backup_set_size),
             bytes_read: as_u64(self.bytes_read),
             bytes_stored: as_u64(self.bytes_stored),
-            changed_blocks_source: self.changed_blocks_source,
             phases: from_json("the phases", &self.phases)?,
             lease_node: self.lease_owner,
             lease_until: maybe_moment(self.lease_until),
@@ -187,19 +199,19 @@ impl Catalog {
     /// One execution, asked for under its own site or, a restore, under its target's.
     ///
     /// # Errors
-    /// [`CatalogError::NoSite`], [`CatalogError::NoExecutionOfSite`].
+    /// [`CatalogError::NoSite`], [`CatalogError::NoExecution`].
     pub async fn execution(
         &self,
         site: &SiteId,
         execution: ExecutionId,
     ) -> Result<Execution, CatalogError> {
         self.site(site).await?;
-        let missing = || CatalogError::NoExecutionOfSite {
+        let missing = || CatalogError::NoExecution {
             site: site.clone(),
             execution,
         };
         let found = match self.execution_by_id(execution).await {
-            Err(CatalogError::NoExecution(_)) => return Err(missing()),
+            Err(CatalogError::UnknownExecution(_)) => return Err(missing()),
             other => other?,
         };
         let into_it =
@@ -214,7 +226,7 @@ impl Catalog {
     /// One execution of any site.
     ///
     /// # Errors
-    /// [`CatalogError::NoExecution`].
+    /// [`CatalogError::UnknownExecution`].
     pub async fn execution_by_id(&self, execution: ExecutionId) -> Result<Execution, CatalogError> {
         let mut connection = self.database().read().acquire().await?;
         execution_record(&mut connection, execution).await
@@ -240,7 +252,7 @@ pub(crate) async fn execution_record(
         .bind(execution.get())
         .fetch_optional(tx)
         .await?;
-    row.ok_or(CatalogError::NoExecution(execution))?
+    row.ok_or(CatalogError::UnknownExecution(execution))?
         .into_execution()
 }
 

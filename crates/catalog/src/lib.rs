@@ -5,7 +5,7 @@
 //! ```text
 //! Catalog ── sites      create_site, site, site_secrets, site_keys …
 //!         ├─ jobs       create_job, jobs, update_job …
-//!         ├─ queue      enqueue ──► take_next ──► Lease ──► save_progress, renew, finish
+//!         ├─ queue      enqueue ──► take_next ──► Leased ──► save_progress, renew, finish
 //!         │                                       settle: whoever finds a run dead
 //!         ├─ lists      executions (a page), execution_steps (all, in bounded memory)
 //!         ├─ savesets   savesets, set_retained, condemn_saveset ──► mark_deleted
@@ -17,8 +17,8 @@
 //! - An execution's status changes only as [`model::next`] says, and the `UPDATE` itself names the
 //!   status that it leaves, so a change that came between is never overwritten.
 //! - A job has one live execution (QUEUED, RUNNING, ABORTING); a unique index says so.
-//! - Whoever runs an execution holds a [`Lease`]. What is written under a lease that is lost is
-//!   not written, and the caller is told by `false` or `None`.
+//! - Whoever runs an execution holds a lease ([`Leased`]). Once it is lost, nothing is written under
+//!   it any more, and the caller is told by `false` or `None`.
 //! - Secrets are sealed under the [`MasterKey`] and bound to their place; tokens are kept only as
 //!   keyed hashes. Neither is in an error, in `Debug` or in a log.
 //! - Time comes from the [`Clock`](model::Clock) that was handed in.
@@ -58,7 +58,7 @@ pub use error::CatalogError;
 pub use execution_lists::{ExecutionFilter, ExecutionSteps};
 pub use executions::Execution;
 pub use jobs::{JobFilter, JobRecord, LastExecution};
-pub use leases::{Lease, Leased, QueuedExecution};
+pub use leases::Leased;
 pub use master_key::MasterKey;
 pub use paging::{Page, Rows};
 pub use progress::{Notes, PhaseRecord, ProgressSnapshot};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::Connection;
 use crate::stored::{as_i64, from_json, to_json};
-use crate::{Catalog, CatalogError, Lease};
+use crate::{Catalog, CatalogError, Leased};
 
 /// How far a phase of an execution is, or was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +33,7 @@ pub struct ProgressSnapshot {
     pub phases: Vec<PhaseRecord>,
     /// Bytes read from the database (a restore: from the vault).
     pub bytes_read: u64,
-    /// New bytes in the vault.
-    pub bytes_stored: u64,
-    /// Things that a person should look at. This list and the next only grow within a run.
+    /// Things that a person should look at.
     pub warnings: Vec<String>,
     /// Objects left out.
     pub skipped: Vec<SkippedObject>,
@@ -54,43 +52,39 @@ pub struct Notes {
 }
 
 impl Catalog {
-    /// The run begins (anew) inside its execution: attempt 1 is counted by `take_next` already.
-    /// What it becomes, FULL or DELTA, is known here; what the attempt before had claimed and
-    /// counted is forgotten. `false`: the lease is lost.
+    /// The run begins (anew) inside its execution, and knows what it becomes, FULL or DELTA. What
+    /// the attempt before had claimed and told is forgotten. `false`: the lease is lost.
     pub async fn set_attempt(
         &self,
-        lease: &Lease,
+        leased: &Leased,
         attempt: u32,
         run_type: Option<RunType>,
-        detail: &str,
     ) -> Result<bool, CatalogError> {
+        let execution = leased.execution.execution_id.get();
         let mut tx = self.database().begin().await?;
         let changed = sqlx::query(
             "UPDATE execution
              SET attempt = $1, run_type = COALESCE($2, run_type), claimed_saveset = NULL,
-                 phases = '[]', bytes_read = 0, bytes_stored = 0, warning_count = 0,
-                 skipped_count = 0,
-                 status_detail = CASE WHEN status = 'RUNNING' THEN $3 ELSE status_detail END
-             WHERE execution_id = $4 AND lease_owner = $5 AND lease_epoch = $6
+                 phases = '[]', bytes_read = 0, notes_hash = ''
+             WHERE execution_id = $3 AND lease_owner = $4 AND lease_epoch = $5
                AND status IN ('RUNNING', 'ABORTING')",
         )
         .bind(i64::from(attempt))
         .bind(run_type.map(|run_type| run_type.to_string()))
-        .bind(detail)
-        .bind(lease.execution_id.get())
-        .bind(&lease.node)
-        .bind(lease.epoch)
+        .bind(execution)
+        .bind(self.node_id())
+        .bind(leased.epoch)
         .execute(&mut *tx)
         .await?;
-        let held = changed.rows_affected() == 1;
-        if held {
-            sqlx::query("DELETE FROM execution_notes WHERE execution_id = $1")
-                .bind(lease.execution_id.get())
-                .execute(&mut *tx)
-                .await?;
+        if changed.rows_affected() != 1 {
+            return Ok(false);
         }
+        sqlx::query("DELETE FROM execution_notes WHERE execution_id = $1")
+            .bind(execution)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
-        Ok(held)
+        Ok(true)
     }
 
     /// Notes the saveset that the attempt has claimed in the vault: who finds the run dead has to
@@ -98,7 +92,7 @@ impl Catalog {
     /// the run must stop.
     pub async fn set_saveset(
         &self,
-        lease: &Lease,
+        leased: &Leased,
         saveset: SavesetId,
     ) -> Result<bool, CatalogError> {
         let changed = sqlx::query(
@@ -107,9 +101,9 @@ impl Catalog {
                AND status IN ('RUNNING', 'ABORTING')",
         )
         .bind(saveset.get())
-        .bind(lease.execution_id.get())
-        .bind(&lease.node)
-        .bind(lease.epoch)
+        .bind(leased.execution.execution_id.get())
+        .bind(self.node_id())
+        .bind(leased.epoch)
         .execute(self.database().write())
         .await?;
         Ok(changed.rows_affected() == 1)
@@ -119,32 +113,32 @@ impl Catalog {
     /// object is new. `false`: the lease is lost.
     pub async fn save_progress(
         &self,
-        lease: &Lease,
+        leased: &Leased,
         snapshot: &ProgressSnapshot,
     ) -> Result<bool, CatalogError> {
-        let counts: Option<(i64, i64)> = sqlx::query_as(
+        let known_notes: Option<String> = sqlx::query_scalar(
             "UPDATE execution
-             SET phases = $1, bytes_read = $2, bytes_stored = $3,
-                 status_detail = CASE WHEN status = 'RUNNING' THEN $4 ELSE status_detail END
-             WHERE execution_id = $5 AND lease_owner = $6 AND lease_epoch = $7
+             SET phases = $1, bytes_read = $2,
+                 status_detail = CASE WHEN status = 'RUNNING' THEN $3 ELSE status_detail END
+             WHERE execution_id = $4 AND lease_owner = $5 AND lease_epoch = $6
                AND status IN ('RUNNING', 'ABORTING')
-             RETURNING warning_count, skipped_count",
+             RETURNING notes_hash",
         )
         .bind(to_json("the phases", &snapshot.phases)?)
         .bind(as_i64(snapshot.bytes_read))
-        .bind(as_i64(snapshot.bytes_stored))
         .bind(&snapshot.detail)
-        .bind(lease.execution_id.get())
-        .bind(&lease.node)
-        .bind(lease.epoch)
+        .bind(leased.execution.execution_id.get())
+        .bind(self.node_id())
+        .bind(leased.epoch)
         .fetch_optional(self.database().write())
         .await?;
-        let Some(counts) = counts else {
+        let Some(known_notes) = known_notes else {
             return Ok(false);
         };
-        if counts != note_counts(snapshot) {
+        let notes = WrittenNotes::of(snapshot)?;
+        if notes.hash != known_notes {
             let mut tx = self.database().begin().await?;
-            save_notes(&mut tx, lease.execution_id, snapshot).await?;
+            notes.save(&mut tx, leased.execution.execution_id).await?;
             tx.commit().await?;
         }
         Ok(true)
@@ -167,37 +161,53 @@ impl Catalog {
     }
 }
 
-pub(crate) fn note_counts(snapshot: &ProgressSnapshot) -> (i64, i64) {
-    (
-        as_i64(snapshot.warnings.len() as u64),
-        as_i64(snapshot.skipped.len() as u64),
-    )
+/// Notes as they are kept, with a hash that tells whether they are kept already.
+pub(crate) struct WrittenNotes {
+    warnings: String,
+    skipped: String,
+    hash: String,
 }
 
-/// Replaces an execution's notes and their counts.
-pub(crate) async fn save_notes(
-    tx: &mut Connection,
-    execution: ExecutionId,
-    snapshot: &ProgressSnapshot,
-) -> Result<(), CatalogError> {
-    sqlx::query(
-        "INSERT INTO execution_notes (execution_id, warnings, skipped) VALUES ($1, $2, $3)
-         ON CONFLICT (execution_id) DO UPDATE
-             SET warnings = excluded.warnings, skipped = excluded.skipped",
-    )
-    .bind(execution.get())
-    .bind(to_json("a warning", &snapshot.warnings)?)
-    .bind(to_json("a skipped object", &snapshot.skipped)?)
-    .execute(&mut *tx)
-    .await?;
-    let (warnings, skipped) = note_counts(snapshot);
-    sqlx::query(
-        "UPDATE execution SET warning_count = $1, skipped_count = $2 WHERE execution_id = $3",
-    )
-    .bind(warnings)
-    .bind(skipped)
-    .bind(execution.get())
-    .execute(tx)
-    .await?;
-    Ok(())
+impl WrittenNotes {
+    pub(crate) fn of(snapshot: &ProgressSnapshot) -> Result<Self, CatalogError> {
+        let warnings = to_json("a warning", &snapshot.warnings)?;
+        let skipped = to_json("a skipped object", &snapshot.skipped)?;
+        let nothing = snapshot.warnings.is_empty() && snapshot.skipped.is_empty();
+        let hash = match nothing {
+            true => String::new(),
+            // Both are JSON arrays: no two pairs are written alike.
+            false => blake3::hash(format!("{warnings}{skipped}").as_bytes())
+                .to_hex()
+                .to_string(),
+        };
+        Ok(WrittenNotes {
+            warnings,
+            skipped,
+            hash,
+        })
+    }
+
+    /// Replaces an execution's notes.
+    pub(crate) async fn save(
+        &self,
+        tx: &mut Connection,
+        execution: ExecutionId,
+    ) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO execution_notes (execution_id, warnings, skipped) VALUES ($1, $2, $3)
+             ON CONFLICT (execution_id) DO UPDATE
+                 SET warnings = excluded.warnings, skipped = excluded.skipped",
+        )
+        .bind(execution.get())
+        .bind(&self.warnings)
+        .bind(&self.skipped)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("UPDATE execution SET notes_hash = $1 WHERE execution_id = $2")
+            .bind(&self.hash)
+            .bind(execution.get())
+            .execute(tx)
+            .await?;
+        Ok(())
+    }
 }

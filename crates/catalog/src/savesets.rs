@@ -5,7 +5,7 @@ use model::{ExecutionId, JobId, Moment, RunType, SavesetId, SiteId};
 use crate::database::Connection;
 use crate::sites::check_version;
 use crate::stored::{as_i64, as_u64, id_from, maybe_id, site_from, word_from};
-use crate::{Catalog, CatalogError, Page, Rows};
+use crate::{Catalog, CatalogError, Execution, Page, Rows};
 
 /// What a successful backup has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,29 @@ pub struct SavesetRecord {
     pub version: i64,
     /// Its deletion is decided and under way. Not looked at when a saveset is recorded.
     pub is_condemned: bool,
+}
+
+impl SavesetRecord {
+    /// What a backup execution that has ended has left.
+    pub(crate) fn of(execution: &Execution, saveset: SavesetId) -> Self {
+        let end_time = execution.end_time.unwrap_or(execution.queued_at);
+        SavesetRecord {
+            site_id: execution.site_id.clone(),
+            saveset_id: saveset,
+            job_id: execution.job_id,
+            job_name: execution.job_name.clone(),
+            execution_id: execution.execution_id,
+            // A run that nobody called DELTA has read everything.
+            run_type: execution.run_type.unwrap_or(RunType::Full),
+            start_time: execution.start_time.unwrap_or(end_time),
+            end_time,
+            backup_set_size: execution.backup_set_size,
+            bytes_stored: execution.bytes_stored,
+            is_retained: false,
+            version: 1,
+            is_condemned: false,
+        }
+    }
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -151,6 +174,24 @@ impl Catalog {
             rows,
             total: as_u64(total),
         })
+    }
+
+    /// The savesets that a job has made and that exist, the newest first.
+    pub async fn savesets_of_job(
+        &self,
+        site: &SiteId,
+        job: JobId,
+    ) -> Result<Vec<SavesetRecord>, CatalogError> {
+        Ok(self.savesets(site, Some(job), Page::All).await?.rows)
+    }
+
+    /// Whether the site has a saveset, or had one: then its vault must be there.
+    pub async fn has_savesets(&self, site: &SiteId) -> Result<bool, CatalogError> {
+        let savesets: i64 = sqlx::query_scalar("SELECT count(*) FROM saveset WHERE site_id = $1")
+            .bind(site.as_str())
+            .fetch_one(self.database().read())
+            .await?;
+        Ok(savesets > 0)
     }
 
     /// Protects a saveset from retention, or no longer. `expected` is the version that the caller

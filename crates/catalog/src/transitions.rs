@@ -1,39 +1,49 @@
 //! How executions end.
 
 use model::{
-    ExecutionId, ExecutionStatus, IllegalTransition, Moment, PhaseStatus, RunEvent, RunType, next,
+    ExecutionId, ExecutionStatus, IllegalTransition, JobType, Moment, PhaseStatus, RunEvent,
+    RunType, SavesetId, next,
 };
 
 use crate::database::Connection;
 use crate::enqueue::requeue;
-use crate::progress::save_notes;
+use crate::executions::execution_record;
+use crate::progress::WrittenNotes;
 use crate::savesets::put_saveset;
 use crate::stored::{as_i64, from_json, to_json, word_from};
-use crate::{Catalog, CatalogError, Lease, PhaseRecord, ProgressSnapshot, SavesetRecord};
+use crate::{Catalog, CatalogError, Leased, PhaseRecord, ProgressSnapshot, SavesetRecord};
 
-/// What an execution leaves behind. What is `None` stays as it was.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How an execution ends, and what it leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
+    /// What happened.
+    pub event: RunEvent,
     /// `status_detail`: a sentence for a person.
     pub detail: String,
-    /// The last state of the run; its own `detail` is not looked at.
-    pub progress: Option<ProgressSnapshot>,
-    /// The saveset that a backup has committed; it enters the catalog together with the status.
-    pub saveset: Option<SavesetRecord>,
-    /// In bytes; with a saveset, that one's.
-    pub backup_set_size: Option<u64>,
-    /// What the run became.
+    /// What the run became; `None`: as it was.
     pub run_type: Option<RunType>,
-    /// How a DELTA found what has changed.
-    pub changed_blocks_source: Option<String>,
+    /// The saveset that a backup has committed; it enters the list of savesets together with the
+    /// status, with the sizes below. A restore has had its saveset from the start.
+    pub saveset: Option<SavesetId>,
+    /// See [`Execution::backup_set_size`](crate::Execution::backup_set_size).
+    pub backup_set_size: u64,
+    /// New bytes in the vault.
+    pub bytes_stored: u64,
+    /// The last state of the run; `None`: as it was saved last. Its `detail` is not looked at.
+    pub progress: Option<ProgressSnapshot>,
 }
 
 impl Ending {
-    /// An ending with nothing but a sentence.
-    pub fn because(detail: impl Into<String>) -> Self {
+    /// An ending that leaves nothing but a sentence.
+    pub fn because(event: RunEvent, detail: impl Into<String>) -> Self {
         Ending {
+            event,
             detail: detail.into(),
-            ..Ending::default()
+            run_type: None,
+            saveset: None,
+            backup_set_size: 0,
+            bytes_stored: 0,
+            progress: None,
         }
     }
 }
@@ -61,29 +71,21 @@ impl Catalog {
     /// Ends an execution by whoever runs it. `None`: the lease is lost, and nothing was written.
     ///
     /// # Errors
-    /// [`CatalogError::Illegal`] if `event` is no ending of what it is.
+    /// [`CatalogError::Illegal`] if what happened is no ending of what it is.
     pub async fn finish(
         &self,
-        lease: &Lease,
-        event: RunEvent,
+        leased: &Leased,
         ending: &Ending,
     ) -> Result<Option<ExecutionStatus>, CatalogError> {
         let mut tx = self.database().begin().await?;
-        let before = before(&mut tx, lease.execution_id).await?;
-        let held = before.lease_owner.as_deref() == Some(lease.node.as_str())
-            && before.lease_epoch == lease.epoch;
+        let execution = leased.execution.execution_id;
+        let before = before(&mut tx, execution).await?;
+        let held = before.lease_owner.as_deref() == Some(self.node_id())
+            && before.lease_epoch == leased.epoch;
         if !held {
             return Ok(None);
         }
-        let status = end(
-            &mut tx,
-            lease.execution_id,
-            before,
-            event,
-            ending,
-            self.now(),
-        )
-        .await?;
+        let status = end(&mut tx, execution, before, ending, self.now()).await?;
         tx.commit().await?;
         Ok(Some(status))
     }
@@ -93,18 +95,17 @@ impl Catalog {
     /// is queued in the same step, unless the job has been deleted.
     ///
     /// # Errors
-    /// [`CatalogError::NoExecution`]; [`CatalogError::Illegal`] if `event` is no ending of what
-    /// it is, also when it has ended already.
+    /// [`CatalogError::UnknownExecution`]; [`CatalogError::Illegal`] if what happened is no
+    /// ending of what it is, also when it has ended already.
     pub async fn settle(
         &self,
         execution: ExecutionId,
-        event: RunEvent,
         ending: &Ending,
         requeue_detail: Option<&str>,
     ) -> Result<Settled, CatalogError> {
         let mut tx = self.database().begin().await?;
         let before = before(&mut tx, execution).await?;
-        let status = end(&mut tx, execution, before, event, ending, self.now()).await?;
+        let status = end(&mut tx, execution, before, ending, self.now()).await?;
         let requeued = match requeue_detail {
             Some(detail) => requeue(&mut tx, execution, detail, self.now()).await?,
             None => None,
@@ -117,7 +118,7 @@ impl Catalog {
     /// becomes ABORTING, and whoever runs it has to look. Asking again changes nothing.
     ///
     /// # Errors
-    /// [`CatalogError::NoExecution`], [`CatalogError::ExecutionEnded`].
+    /// [`CatalogError::UnknownExecution`], [`CatalogError::ExecutionEnded`].
     pub async fn request_abort(
         &self,
         execution: ExecutionId,
@@ -137,16 +138,8 @@ impl Catalog {
         }
         let to = step(execution, from, RunEvent::AskAbort)?;
         if to.is_final() {
-            let ending = Ending::because(why);
-            end(
-                &mut tx,
-                execution,
-                before,
-                RunEvent::AskAbort,
-                &ending,
-                self.now(),
-            )
-            .await?;
+            let ending = Ending::because(RunEvent::AskAbort, why);
+            end(&mut tx, execution, before, &ending, self.now()).await?;
         } else {
             sqlx::query(
                 "UPDATE execution SET status = $1, status_detail = $2
@@ -178,7 +171,7 @@ async fn before(tx: &mut Connection, execution: ExecutionId) -> Result<Before, C
     .bind(execution.get())
     .fetch_optional(tx)
     .await?;
-    row.ok_or(CatalogError::NoExecution(execution))
+    row.ok_or(CatalogError::UnknownExecution(execution))
 }
 
 fn step(
@@ -194,14 +187,16 @@ async fn end(
     tx: &mut Connection,
     execution: ExecutionId,
     before: Before,
-    event: RunEvent,
     ending: &Ending,
     now: Moment,
 ) -> Result<ExecutionStatus, CatalogError> {
     let from = before.status()?;
-    let to = step(execution, from, event)?;
+    let to = step(execution, from, ending.event)?;
     if !to.is_final() {
-        let step = IllegalTransition { from, event };
+        let step = IllegalTransition {
+            from,
+            event: ending.event,
+        };
         return Err(CatalogError::Illegal { execution, step });
     }
     // A clock that was set back must not end a run before it began.
@@ -212,47 +207,29 @@ async fn end(
         Some(progress) => progress.phases.clone(),
         None => from_json("the phases", &before.phases)?,
     };
-    let size = ending
-        .saveset
-        .as_ref()
-        .map(|saveset| saveset.backup_set_size);
     let changed = sqlx::query(
         "UPDATE execution
          SET status = $1, status_detail = $2, end_time = $3,
              order_time = COALESCE(start_time, $3), phases = $4,
-             run_type = COALESCE($5, run_type),
-             changed_blocks_source = COALESCE($6, changed_blocks_source),
-             backup_set_size = COALESCE($7, backup_set_size),
-             bytes_read = COALESCE($8, bytes_read), bytes_stored = COALESCE($9, bytes_stored),
-             saveset_id = COALESCE($10, saveset_id),
+             run_type = COALESCE($5, run_type), backup_set_size = $6, bytes_stored = $7,
+             bytes_read = COALESCE($8, bytes_read), saveset_id = COALESCE($9, saveset_id),
              lease_owner = NULL, lease_until = NULL, lease_epoch = lease_epoch + 1
-         WHERE execution_id = $11 AND status = $12 AND lease_epoch = $13",
+         WHERE execution_id = $10 AND status = $11 AND lease_epoch = $12",
     )
     .bind(to.to_string())
     .bind(&ending.detail)
     .bind(end_time.as_micros())
     .bind(to_json("the phases", &ended_phases(phases, to, end_time))?)
     .bind(ending.run_type.map(|run_type| run_type.to_string()))
-    .bind(&ending.changed_blocks_source)
-    .bind(size.or(ending.backup_set_size).map(as_i64))
+    .bind(as_i64(ending.backup_set_size))
+    .bind(as_i64(ending.bytes_stored))
     .bind(
         ending
             .progress
             .as_ref()
             .map(|progress| as_i64(progress.bytes_read)),
     )
-    .bind(
-        ending
-            .progress
-            .as_ref()
-            .map(|progress| as_i64(progress.bytes_stored)),
-    )
-    .bind(
-        ending
-            .saveset
-            .as_ref()
-            .map(|saveset| saveset.saveset_id.get()),
-    )
+    .bind(ending.saveset.map(SavesetId::get))
     .bind(execution.get())
     .bind(from.to_string())
     .bind(before.lease_epoch)
@@ -264,10 +241,13 @@ async fn end(
         ));
     }
     if let Some(progress) = &ending.progress {
-        save_notes(tx, execution, progress).await?;
+        WrittenNotes::of(progress)?.save(tx, execution).await?;
     }
-    if let Some(saveset) = &ending.saveset {
-        put_saveset(tx, saveset).await?;
+    if let Some(saveset) = ending.saveset {
+        let execution = execution_record(tx, execution).await?;
+        if execution.job_type == JobType::Backup {
+            put_saveset(tx, &SavesetRecord::of(&execution, saveset)).await?;
+        }
     }
     Ok(to)
 }
