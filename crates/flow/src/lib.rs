@@ -1,1 +1,57 @@
-//! In the making.
+//! The data path: what an engine reads goes into a saveset of the vault, and back.
+//!
+//! ```text
+//! backup    Source ─► reading thread ═► sealing thread ─► pack ─► store       per stream
+//!                       owns buffers      PackWriter
+//!                           ▲════════ empty buffers ═╝
+//! restore   store ─► read ahead, checked ═► RowStream ─► SegmentLoader         per stream
+//! ```
+//!
+//! Every double arrow is a bounded channel; nothing copies a row twice, and memory is bounded by
+//! streams × (one open pack and a few frames).
+//!
+//! [`backup`] makes one attempt: it opens the source, fixes the saveset's id by a pin, seals the
+//! dictionary, lets the streams take the largest task left until none is, closes the source, seals
+//! the sheets and commits. [`restore`] is its mirror, and knows its [`Target`](model::Target) only
+//! as a trait: to export or to validate a saveset is to restore it into another target.
+//! [`plan_restore`] looks and changes nothing. [`BackupInput`] and [`RestoreInput`] say what is
+//! needed, [`FlowError`] where something failed and who is to blame.
+//!
+//! Rules:
+//!
+//! - *Stopping.* Cancelling the token or dropping the future are the same. An attempt runs as a task
+//!   of its own, so that it cleans up in both cases: a backup drops its readers' cancellers and puts a
+//!   tombstone in its saveset's place; a restore drops its loaders and discards what it made. An engine
+//!   must therefore be able to `discard` after the future of another call was dropped, on a connection
+//!   of its own if need be.
+//! - *A panic is a failure.* Engines run on caught threads and tasks; nothing waits for one that died.
+//! - *The first failure counts.* It stops the other streams, and what they say then is not told.
+//! - *Nothing is half there.* A backup that failed left no saveset; if its manifest turns out to be in
+//!   the vault all the same, it succeeded. Where the vault did not answer,
+//!   [`FlowError::may_be_committed`] says that it must be asked again.
+//!
+//! What this crate is not: it knows no engine by name, no catalog, no HTTP; it decides neither when
+//! to run nor whether to try again.
+//!
+//! [`backup`]'s `on_saveset` is async and may fail, since the runner writes the id down there.
+
+mod backup;
+mod collect;
+mod commit;
+mod dictionary;
+mod discard;
+mod error;
+mod load;
+mod loaders;
+mod read;
+mod restore;
+mod seal;
+mod slots;
+mod streams;
+mod supervise;
+mod witness;
+mod writer;
+
+pub use backup::{BackupInput, BackupOutcome, JobFacts, backup};
+pub use error::{FlowError, Place, obstacle_code};
+pub use restore::{RestoreInput, RestoreOptions, RestoreOutcome, plan_restore, restore};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{
     BlockIndex, BlockRange, CancelOnDrop, ClosingFacts, DictionaryPart, FRAME_BYTES, ObjectName,
-    ObjectType, Outcome, PieceSink, RowFormat, SavesetObject, SegmentRead, SegmentReader,
+    ObjectType, Outcome, Phase, PieceSink, RowFormat, SavesetObject, SegmentRead, SegmentReader,
     SegmentTask, Source, SourcePlan, SourceRequest, TablePlan,
 };
 use serde_json::json;
@@ -100,6 +100,10 @@ impl Source for MemorySource {
             ddl: self.database.ddl.clone(),
             tables: self.database.table_names().map(str::to_owned).collect(),
         };
+        let objects = schema.tables.len() as u64;
+        let progress = &self.request.progress;
+        progress.phase_total(Phase::Dictionary, objects);
+        progress.objects_done(Phase::Dictionary, objects);
         Ok(vec![part("schema.json", json!(schema).to_string())])
     }
 

@@ -1,0 +1,323 @@
+//! What can go wrong on the data path, each with its place.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use model::{Blame, BlockRange, BoxFault, Fault, ObjectName, Obstacle, Phase, Retry, SavesetId};
+
+/// Where a run was: the phase, what it did there, and to what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    phase: Option<Phase>,
+    doing: &'static str,
+    object: Option<String>,
+    blocks: Option<BlockRange>,
+}
+
+impl Place {
+    /// Outside of every phase: `opening the source`.
+    pub(crate) fn outside(doing: &'static str) -> Self {
+        Place {
+            phase: None,
+            doing,
+            object: None,
+            blocks: None,
+        }
+    }
+
+    /// In a phase.
+    pub(crate) fn within(phase: Phase, doing: &'static str) -> Self {
+        Place {
+            phase: Some(phase),
+            ..Place::outside(doing)
+        }
+    }
+
+    /// At a part of the dictionary, or whatever else has a name.
+    pub(crate) fn named(phase: Phase, doing: &'static str, name: &str) -> Self {
+        Place {
+            object: Some(name.to_owned()),
+            ..Place::within(phase, doing)
+        }
+    }
+
+    /// At blocks of a table.
+    pub(crate) fn rows(doing: &'static str, table: &ObjectName, blocks: BlockRange) -> Self {
+        Place {
+            blocks: Some(blocks),
+            ..Place::named(Phase::Data, doing, &table.to_string())
+        }
+    }
+
+    /// Adds it to a fault that came across a seam.
+    pub(crate) fn fault(self, fault: impl Into<BoxFault>) -> FlowError {
+        FlowError::Failed {
+            place: self,
+            fault: fault.into(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.doing)?;
+        if let Some(object) = &self.object {
+            write!(f, " {object}")?;
+        }
+        if let Some(blocks) = &self.blocks {
+            write!(f, ", {blocks}")?;
+        }
+        match self.phase {
+            Some(phase) => write!(f, " (phase {phase})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a backup or a restore ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// Somebody asked it to stop.
+    #[error("the run was stopped on request")]
+    Cancelled,
+    /// The engine or the vault failed. Who is to blame, the code and the hint are theirs.
+    #[error("{place}: {}", .fault.sentence())]
+    Failed {
+        /// Where.
+        place: Place,
+        /// What.
+        fault: BoxFault,
+    },
+    /// A part of the dictionary could not be read from the source, or written down on this machine.
+    #[error("{place}: {error}")]
+    Io {
+        /// Where.
+        place: Place,
+        /// What the system, or the engine's end of the pipe, said.
+        error: std::io::Error,
+    },
+    /// A worker panicked. The run failed; nothing hangs.
+    #[error("{place}: a mistake in the program: {message}")]
+    Panicked {
+        /// Where.
+        place: Place,
+        /// What the panic said.
+        message: String,
+    },
+    /// An engine did not keep a law of the seams; what it gave is not used.
+    #[error("{place}: the engine broke a law of its seam: {law}")]
+    Law {
+        /// Where.
+        place: Place,
+        /// Which law, and how.
+        law: String,
+    },
+    /// Something stops the restore; nothing was touched.
+    #[error("the restore cannot begin: {}", details(.0))]
+    InTheWay(Vec<Obstacle>),
+    /// The database took another number of rows than were backed up.
+    #[error("{place}: {expected} rows were sent, and the database counted {counted}")]
+    RowsDiffer {
+        /// Where.
+        place: Place,
+        /// As the sheet has it.
+        expected: u64,
+        /// As the database has it.
+        counted: u64,
+    },
+    /// A delta was asked for.
+    #[error("this version of Backstay makes FULL backups only")]
+    NoDelta,
+    /// The site's streams were closed while the run waited for one.
+    #[error("the server is shutting down: no stream is given out any more")]
+    ShuttingDown,
+    /// The run failed, and its saveset's place could not be marked as dead.
+    #[error(
+        "{first}; and saveset {saveset} could not be marked as dead: {}",
+        .fault.sentence()
+    )]
+    Unmarked {
+        /// Why the run failed.
+        first: Box<FlowError>,
+        /// Whose place.
+        saveset: SavesetId,
+        /// Why it could not be marked.
+        fault: BoxFault,
+        /// Whether the commit was under way, so that the saveset may be there all the same.
+        may_be_committed: bool,
+    },
+    /// The run failed, and what it had made could not be taken away.
+    #[error("{first}; and what the restore had made could not be taken away: {why}")]
+    LeftBehind {
+        /// Why the run failed.
+        first: Box<FlowError>,
+        /// Why it is still there.
+        why: String,
+    },
+    /// Another worker failed first; never the answer of a run.
+    #[error("stopped, because another part of the run failed")]
+    Stopped,
+}
+
+fn details(obstacles: &[Obstacle]) -> String {
+    let details: Vec<&str> = obstacles.iter().map(|o| o.detail.as_str()).collect();
+    details.join("; ")
+}
+
+impl FlowError {
+    /// Whether the run ended because it was asked to.
+    pub fn is_cancelled(&self) -> bool {
+        match self {
+            FlowError::Cancelled => true,
+            FlowError::Unmarked { first, .. } | FlowError::LeftBehind { first, .. } => {
+                first.is_cancelled()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the saveset may be there in spite of the error. The vault decides: ask it again
+    /// with `Vault::declare_dead` before the execution gets its final status.
+    pub fn may_be_committed(&self) -> bool {
+        matches!(
+            self,
+            FlowError::Unmarked {
+                may_be_committed: true,
+                ..
+            }
+        )
+    }
+}
+
+impl Fault for FlowError {
+    fn code(&self) -> &'static str {
+        match self {
+            FlowError::Cancelled | FlowError::Stopped => "stopped",
+            FlowError::Failed { fault, .. } => fault.code(),
+            FlowError::Io { .. } => "dictionary-io",
+            FlowError::Panicked { .. } | FlowError::Law { .. } => "internal",
+            FlowError::InTheWay(obstacles) => obstacles
+                .first()
+                .map_or("in-the-way", |first| obstacle_code(&first.code)),
+            FlowError::RowsDiffer { .. } => "rows-differ",
+            FlowError::NoDelta => "not-built-yet",
+            FlowError::ShuttingDown => "shutting-down",
+            FlowError::Unmarked { first, .. } | FlowError::LeftBehind { first, .. } => first.code(),
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self {
+            FlowError::Cancelled | FlowError::Stopped | FlowError::InTheWay(_) => Blame::Conflict,
+            FlowError::Failed { fault, .. } => fault.blame(),
+            FlowError::Panicked { .. } | FlowError::Law { .. } => Blame::Bug,
+            FlowError::Io { .. } | FlowError::RowsDiffer { .. } => Blame::Source,
+            FlowError::NoDelta => Blame::Request,
+            FlowError::ShuttingDown => Blame::Busy,
+            FlowError::Unmarked { first, .. } | FlowError::LeftBehind { first, .. } => {
+                first.blame()
+            }
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            FlowError::Failed { fault, .. } => fault.retry(),
+            FlowError::Io { .. } | FlowError::ShuttingDown => Retry::Later,
+            // Another attempt must not begin before the vault has said what became of this one.
+            FlowError::Unmarked { .. } => Retry::Later,
+            FlowError::LeftBehind { first, .. } => first.retry(),
+            _ => Retry::Never,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            FlowError::Failed { fault, .. } => fault.hint(),
+            FlowError::Panicked { .. } | FlowError::Law { .. } => {
+                Some("report it, with the server's log of this execution".to_owned())
+            }
+            FlowError::InTheWay(obstacles) => {
+                let remedies: Vec<&str> = obstacles
+                    .iter()
+                    .filter_map(|obstacle| obstacle.remedy.as_deref())
+                    .collect();
+                (!remedies.is_empty()).then(|| remedies.join("; "))
+            }
+            FlowError::RowsDiffer { .. } => Some(
+                "nothing was put in place; look for rules or triggers on the target that drop rows"
+                    .to_owned(),
+            ),
+            FlowError::NoDelta => Some("ask for FULL".to_owned()),
+            FlowError::Unmarked { .. } => Some(
+                "the saveset is settled when the server starts again and reaches the vault"
+                    .to_owned(),
+            ),
+            FlowError::LeftBehind { .. } => Some(
+                "drop what has the execution's number in its name on the target; the database that stood there before was not touched"
+                    .to_owned(),
+            ),
+            FlowError::Cancelled
+            | FlowError::ShuttingDown
+            | FlowError::Stopped
+            | FlowError::Io { .. } => None,
+        }
+    }
+}
+
+/// An obstacle's code as a word that lives as long as the program: problems are told by static
+/// codes. Engines write their codes as literals, so that only a few are ever kept.
+pub fn obstacle_code(code: &str) -> &'static str {
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    match known.get(code) {
+        Some(known) => known,
+        None => {
+            let kept: &'static str = Box::leak(code.to_owned().into_boxed_str());
+            known.insert(kept);
+            kept
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_obstacles_code_is_kept_and_all_details_are_told() {
+        let obstacle = |code: &str| Obstacle {
+            code: code.to_owned(),
+            detail: format!("{code} is there"),
+            remedy: Some(format!("drop {code}")),
+        };
+        let error = FlowError::InTheWay(vec![obstacle("target-exists"), obstacle("unknown-role")]);
+        assert_eq!(error.code(), "target-exists");
+        assert_eq!(error.blame(), Blame::Conflict);
+        assert!(error.to_string().contains("unknown-role is there"));
+        assert_eq!(
+            error.hint().as_deref(),
+            Some("drop target-exists; drop unknown-role")
+        );
+    }
+
+    #[test]
+    fn a_code_is_kept_once() {
+        let first = obstacle_code("target-not-empty");
+        assert!(std::ptr::eq(first, obstacle_code("target-not-empty")));
+    }
+
+    #[test]
+    fn a_place_names_phase_table_and_blocks() {
+        let blocks = BlockRange {
+            start: 5,
+            end: Some(9),
+        };
+        let place = Place::rows("reading", &ObjectName::two("public", "orders"), blocks);
+        assert_eq!(
+            place.to_string(),
+            "reading public.orders, blocks 5 to 8 (phase DATA)"
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! Loading one segment: its frames are read ahead, checked, and given to a loader as rows.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{BlockRange, LoadTask, ObjectName, Outcome, Phase, Progress, RowStream, SegmentLoader};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use vault::{RunReader, Saveset, SegmentEntry, VaultError};
+
+use crate::FlowError;
+use crate::error::Place;
+use crate::supervise::panicked;
+
+/// Frames that are read ahead of a loader.
+const AHEAD: usize = 3;
+
+/// One segment to load.
+pub(crate) struct Load {
+    pub(crate) task: LoadTask,
+    pub(crate) entry: SegmentEntry,
+}
+
+/// Where a segment goes, for messages, and who is told of its bytes.
+pub(crate) struct At<'a> {
+    pub(crate) table: &'a ObjectName,
+    pub(crate) blocks: BlockRange,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl At<'_> {
+    pub(crate) fn place(&self, doing: &'static str) -> Place {
+        Place::rows(doing, self.table, self.blocks)
+    }
+}
+
+/// The rows of one segment. A loader sees the stream's end only when the vault has found length and
+/// hash of the whole to be right.
+struct Rows<'a> {
+    frames: mpsc::Receiver<Result<Bytes, VaultError>>,
+    /// Dropping it ends the reading.
+    reading: AbortOnDropHandle<u64>,
+    at: &'a At<'a>,
+    state: State,
+}
+
+enum State {
+    Flowing,
+    /// Everything was given; so many bytes of the vault were read for it.
+    Ended(u64),
+    /// Why the rows broke off; the loader was told less.
+    Broken(FlowError),
+}
+
+impl<'a> Rows<'a> {
+    fn open(saveset: &Saveset, entry: &SegmentEntry, at: &'a At<'a>) -> Self {
+        let (sender, frames) = mpsc::channel(AHEAD);
+        let reading = tokio::spawn(read_ahead(saveset.rows(entry), sender));
+        Rows {
+            frames,
+            reading: AbortOnDropHandle::new(reading),
+            at,
+            state: State::Flowing,
+        }
+    }
+
+    async fn next_frame(&mut self) -> Result<Option<Bytes>, FlowError> {
+        let place = self.at.place("reading");
+        match self.frames.recv().await {
+            Some(Ok(frame)) => Ok(Some(frame)),
+            Some(Err(error)) => Err(place.fault(error)),
+            None => {
+                let ended = (&mut self.reading).await;
+                let stored = ended.map_err(|error| panicked(place, error))?;
+                self.state = State::Ended(stored);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Reads frames into the channel until it is full, and goes on when there is room. Answers the bytes
+/// of the vault that it has read.
+async fn read_ahead(mut reader: RunReader, to: mpsc::Sender<Result<Bytes, VaultError>>) -> u64 {
+    while let Some(frame) = reader.next().await.transpose() {
+        let broken = frame.is_err();
+        // Nobody listens when the loader has ended early; it says why.
+        if to.send(frame).await.is_err() || broken {
+            break;
+        }
+    }
+    reader.stored_bytes()
+}
+
+#[async_trait]
+impl RowStream for Rows<'_> {
+    async fn next(&mut self) -> Outcome<Option<Bytes>> {
+        if let State::Ended(_) = self.state {
+            return Ok(None);
+        }
+        match self.next_frame().await {
+            Ok(Some(frame)) => {
+                self.at.progress.bytes(Phase::Data, frame.len() as u64);
+                Ok(Some(frame))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.state = State::Broken(error);
+                Err(FlowError::Stopped.into())
+            }
+        }
+    }
+}
+
+/// Loads one segment, and compares what the database counted. Answers the bytes of the vault that
+/// were read.
+pub(crate) async fn load_segment(
+    loader: &mut dyn SegmentLoader,
+    saveset: &Saveset,
+    load: &Load,
+    at: &At<'_>,
+) -> Result<u64, FlowError> {
+    let mut rows = Rows::open(saveset, &load.entry, at);
+    let loaded = loader.load(&load.task, &mut rows).await;
+    let (counted, stored) = match (loaded, rows.state) {
+        // What the loader made of it is a consequence.
+        (_, State::Broken(error)) => return Err(error),
+        (Err(fault), _) => return Err(at.place("loading").fault(fault)),
+        (Ok(_), State::Flowing) => {
+            return Err(FlowError::Law {
+                place: at.place("loading"),
+                law: "it did not read the rows to their end".to_owned(),
+            });
+        }
+        (Ok(counted), State::Ended(stored)) => (counted, stored),
+    };
+    if counted == load.task.rows {
+        Ok(stored)
+    } else {
+        Err(FlowError::RowsDiffer {
+            place: at.place("loading"),
+            expected: load.task.rows,
+            counted,
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! The phase DATA of a restore: loaders take the largest segment left, whatever its table.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::{LoadTask, ObjectName, Phase, Progress, SegmentLoader, Target};
+use tokio::task::JoinSet;
+use vault::{Saveset, SegmentEntry, TableSheet};
+
+use crate::FlowError;
+use crate::error::Place;
+use crate::load::{At, Load, load_segment};
+use crate::supervise::{STOP_LIMIT, caught, panicked};
+
+/// The tasks of the loaders. They outlive the steps, so that a run that is stopped can wait until
+/// none of them touches the target any more.
+pub(crate) type Loaders = JoinSet<Result<(), FlowError>>;
+
+/// What the loaders share.
+pub(crate) struct Loading {
+    saveset: Saveset,
+    tables: Vec<ObjectName>,
+    progress: Arc<dyn Progress>,
+    rest: Mutex<Rest>,
+    /// Bytes of the vault that were read.
+    bytes_read: Arc<AtomicU64>,
+    rows: AtomicU64,
+}
+
+struct Rest {
+    /// Largest first.
+    loads: VecDeque<Load>,
+    /// Segments of each table that are not loaded yet.
+    left: Vec<usize>,
+}
+
+impl Loading {
+    /// `sheets` are those of the saveset's tables, in their order.
+    pub(crate) fn new(
+        saveset: Saveset,
+        sheets: Vec<TableSheet>,
+        progress: Arc<dyn Progress>,
+        bytes_read: Arc<AtomicU64>,
+    ) -> Self {
+        let left = sheets.iter().map(|sheet| sheet.segments.len()).collect();
+        let tasks = sheets.into_iter().enumerate().flat_map(|(table, sheet)| {
+            let load = move |entry| load_of(table, entry);
+            sheet.segments.into_iter().map(load)
+        });
+        let mut loads: Vec<Load> = tasks.collect();
+        loads.sort_by_key(|load| std::cmp::Reverse(load.task.bytes));
+        let tables = saveset.manifest().contents.tables.iter();
+        Loading {
+            tables: tables.map(|table| table.plan.name.clone()).collect(),
+            saveset,
+            progress,
+            rest: Mutex::new(Rest {
+                loads: loads.into(),
+                left,
+            }),
+            bytes_read,
+            rows: AtomicU64::new(0),
+        }
+    }
+
+    /// Rows loaded so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Loads everything in up to `streams` loaders. All of them are dropped when it answers.
+    pub(crate) async fn load_all(
+        self: &Arc<Self>,
+        target: &mut dyn Target,
+        loaders: &mut Loaders,
+        streams: usize,
+    ) -> Result<(), FlowError> {
+        self.progress
+            .phase_started(Phase::Data, self.tables.len() as u64);
+        let (loads, empty) = self.rest(|rest| {
+            let empty = rest.left.iter().filter(|left| **left == 0).count();
+            (rest.loads.len(), empty)
+        });
+        self.progress.objects_done(Phase::Data, empty as u64);
+        for _ in 0..streams.min(loads) {
+            let place = Place::within(Phase::Data, "opening a stream to the target");
+            let loader = target.loader().await;
+            let loader = loader.map_err(|fault| place.fault(fault))?;
+            let this = self.clone();
+            loaders.spawn(async move { this.take_and_load(loader).await });
+        }
+        while let Some(ended) = loaders.join_next().await {
+            let place = Place::within(Phase::Data, "loading");
+            ended.map_err(|error| panicked(place, error))??;
+        }
+        self.progress.phase_done(Phase::Data);
+        Ok(())
+    }
+
+    async fn take_and_load(&self, mut loader: Box<dyn SegmentLoader>) -> Result<(), FlowError> {
+        while let Some(load) = self.rest(|rest| rest.loads.pop_front()) {
+            let at = At {
+                table: &self.tables[load.task.table],
+                blocks: load.task.blocks,
+                progress: &*self.progress,
+            };
+            let loading = load_segment(&mut *loader, &self.saveset, &load, &at);
+            let stored = caught(at.place("loading"), loading).await?;
+            self.loaded(&load, stored);
+        }
+        Ok(())
+    }
+
+    fn loaded(&self, load: &Load, stored: u64) {
+        self.bytes_read.fetch_add(stored, Ordering::Relaxed);
+        self.rows.fetch_add(load.task.rows, Ordering::Relaxed);
+        let table_done = self.rest(|rest| {
+            let left = &mut rest.left[load.task.table];
+            *left -= 1;
+            *left == 0
+        });
+        if table_done {
+            self.progress.objects_done(Phase::Data, 1);
+        }
+    }
+
+    fn rest<T>(&self, look: impl FnOnce(&mut Rest) -> T) -> T {
+        look(&mut self.rest.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn load_of(table: usize, entry: SegmentEntry) -> Load {
+    Load {
+        task: LoadTask {
+            table,
+            blocks: entry.blocks,
+            bytes: entry.plain_bytes,
+            rows: entry.row_count,
+        },
+        entry,
+    }
+}
+
+/// Ends all loaders, and waits, not for ever, until they are gone.
+pub(crate) async fn stop(loaders: &mut Loaders) {
+    loaders.abort_all();
+    let gone = async { while loaders.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_LIMIT, gone).await.is_err() {
+        tracing::warn!("a loader does not stop; the target is taken away under it");
+    }
+}

@@ -1,0 +1,273 @@
+//! Sealing: plain bytes into frames, frames into packs, full packs into the store.
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use vault::{
+    BlobRef, ContentHash, FrameCutter, FramePlace, PackWriter, SealedPack, SegmentEntry, SheetRef,
+    TableSheet, VaultError, runs,
+};
+
+use model::{DictionaryPart, FRAME_BYTES, Phase, Progress, SegmentRead, SegmentTask};
+
+use crate::FlowError;
+use crate::collect::Collected;
+use crate::error::Place;
+use crate::writer::LentWriter;
+
+/// Seals on a blocking thread, and waits there while a full pack is put: at most one pack a stream
+/// is in memory.
+pub(crate) struct Sealer {
+    packs: PackWriter,
+    putter: Putter,
+}
+
+struct Putter {
+    saveset: LentWriter,
+    runtime: Handle,
+    stop: CancellationToken,
+}
+
+impl Putter {
+    fn put(&self, pack: SealedPack) -> Result<(), VaultError> {
+        let put = self.saveset.put_pack(pack);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                // Nobody sees this error: whoever stopped the run has said why.
+                () = self.stop.cancelled() => Err(VaultError::Internal {
+                    doing: "put a pack",
+                    why: "the run was stopped".to_owned(),
+                }),
+                put = put => put,
+            }
+        })
+    }
+}
+
+impl Sealer {
+    /// To be made inside of the runtime that the packs are put from.
+    pub(crate) fn new(saveset: LentWriter, stop: CancellationToken) -> Result<Self, VaultError> {
+        Ok(Sealer {
+            packs: saveset.pack_writer()?,
+            putter: Putter {
+                saveset,
+                runtime: Handle::current(),
+                stop,
+            },
+        })
+    }
+
+    /// Stops with that token from now on.
+    pub(crate) fn stopped_by(mut self, stop: &CancellationToken) -> Self {
+        self.putter.stop = stop.clone();
+        self
+    }
+
+    /// One more for the same saveset, with a pack of its own.
+    pub(crate) fn another(&self) -> Result<Self, VaultError> {
+        Sealer::new(self.putter.saveset.clone(), self.putter.stop.clone())
+    }
+
+    fn frame(&mut self, plain: &[u8]) -> Result<FramePlace, VaultError> {
+        let place = self.packs.append(plain)?;
+        if self.packs.is_full() {
+            self.flush()?;
+        }
+        Ok(place)
+    }
+
+    /// Puts what is in the open pack.
+    pub(crate) fn flush(&mut self) -> Result<(), VaultError> {
+        match self.packs.take()? {
+            Some(pack) => self.putter.put(pack),
+            None => Ok(()),
+        }
+    }
+
+    /// Seals a table's sheet.
+    pub(crate) fn sheet(&mut self, sheet: &TableSheet) -> Result<SheetRef, VaultError> {
+        let putter = &self.putter;
+        vault::write_sheet(sheet, &mut self.packs, &mut |pack| putter.put(pack))
+    }
+
+    /// Reads a part of the dictionary to its end and seals it.
+    pub(crate) fn part(
+        &mut self,
+        mut part: DictionaryPart,
+        progress: &dyn Progress,
+    ) -> Result<BlobRef, FlowError> {
+        let place = |doing| Place::named(Phase::Dictionary, doing, &part.name);
+        let putter = &self.putter;
+        let mut put = |pack| putter.put(pack);
+        let mut frames = FrameCutter::new(&mut self.packs, &mut put);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let length = match part.body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let place = place("reading");
+                    return Err(FlowError::Io { place, error });
+                }
+            };
+            if putter.stop.is_cancelled() {
+                return Err(FlowError::Stopped);
+            }
+            frames
+                .push(&buffer[..length])
+                .map_err(|error| place("sealing").fault(error))?;
+            progress.bytes(Phase::Dictionary, length as u64);
+        }
+        let written = frames
+            .finish()
+            .map_err(|error| place("sealing").fault(error))?;
+        Ok(BlobRef {
+            stored_bytes: written.stored(),
+            runs: runs(&written.places),
+            plain_bytes: written.bytes,
+            hash: written.hash,
+            name: part.name,
+        })
+    }
+}
+
+/// What a reading thread hands to its sealing thread.
+pub(crate) enum ToSeal {
+    /// The pieces of this segment follow.
+    Begin(SegmentTask),
+    /// 1 to [`FRAME_BYTES`] bytes.
+    Piece(Vec<u8>),
+    /// The segment is whole.
+    End(SegmentRead),
+}
+
+/// A segment whose pieces are being sealed.
+struct OpenSegment {
+    task: SegmentTask,
+    hash: blake3::Hasher,
+    plain_bytes: u64,
+    places: Vec<FramePlace>,
+}
+
+/// Seals whatever comes until the reader is done. Buffers go back over `empty`.
+pub(crate) fn seal_segments(
+    sealer: &mut Sealer,
+    from: &mut mpsc::Receiver<ToSeal>,
+    empty: &mpsc::Sender<Vec<u8>>,
+    collected: &Collected,
+) -> Result<(), FlowError> {
+    let mut open: Option<OpenSegment> = None;
+    while let Some(next) = sealer.putter.next(from)? {
+        match (next, open.as_mut()) {
+            (ToSeal::Begin(task), _) => open = Some(OpenSegment::new(task)),
+            (ToSeal::Piece(buffer), Some(segment)) => {
+                segment
+                    .seal(sealer, &buffer)
+                    .map_err(|error| collected.place("sealing", &segment.task).fault(error))?;
+                collected.moved(buffer.len());
+                // A reader that is gone takes no buffer back, nor needs one.
+                let _ = empty.try_send(buffer);
+            }
+            (ToSeal::End(read), Some(_)) => {
+                if let Some(segment) = open.take() {
+                    let (task, entry) = segment.close(sealer, read, collected)?;
+                    collected.segment(&task, entry);
+                }
+            }
+            // The reading thread is ours: a piece always follows its segment's beginning.
+            (ToSeal::Piece(_) | ToSeal::End(_), None) => {}
+        }
+    }
+    Ok(())
+}
+
+impl Putter {
+    /// The next message; `None` when the reader is done.
+    fn next(&self, from: &mut mpsc::Receiver<ToSeal>) -> Result<Option<ToSeal>, FlowError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => Err(FlowError::Stopped),
+                next = from.recv() => Ok(next),
+            }
+        })
+    }
+}
+
+impl OpenSegment {
+    fn new(task: SegmentTask) -> Self {
+        OpenSegment {
+            task,
+            hash: blake3::Hasher::new(),
+            plain_bytes: 0,
+            places: Vec::new(),
+        }
+    }
+
+    fn seal(&mut self, sealer: &mut Sealer, piece: &[u8]) -> Result<(), VaultError> {
+        self.hash.update(piece);
+        self.plain_bytes += piece.len() as u64;
+        self.places.push(sealer.frame(piece)?);
+        Ok(())
+    }
+
+    /// Seals the index behind the rows.
+    fn close(
+        self,
+        sealer: &mut Sealer,
+        read: SegmentRead,
+        collected: &Collected,
+    ) -> Result<(SegmentTask, SegmentEntry), FlowError> {
+        let place = |doing| collected.place(doing, &self.task);
+        if let Some(law) = broken_law(&self, &read) {
+            return Err(FlowError::Law {
+                place: place("reading"),
+                law,
+            });
+        }
+        let mut index = Vec::new();
+        for piece in read.index.encode().chunks(FRAME_BYTES) {
+            index.push(
+                sealer
+                    .frame(piece)
+                    .map_err(|error| place("sealing the index of").fault(error))?,
+            );
+        }
+        let stored =
+            |places: &[FramePlace]| places.iter().map(|p| u64::from(p.stored)).sum::<u64>();
+        let entry = SegmentEntry {
+            blocks: self.task.blocks,
+            rows: runs(&self.places),
+            plain_bytes: self.plain_bytes,
+            stored_bytes: stored(&self.places) + stored(&index),
+            row_count: read.index.rows(),
+            index: runs(&index),
+            hash: ContentHash::from(self.hash.finalize()),
+        };
+        Ok((self.task, entry))
+    }
+}
+
+/// What the engine's index must hold of the bytes that it gave.
+fn broken_law(segment: &OpenSegment, read: &SegmentRead) -> Option<String> {
+    let (covered, given) = (read.index.bytes(), segment.plain_bytes);
+    if covered != given {
+        return Some(format!(
+            "its block index covers {covered} bytes of the {given} that it gave"
+        ));
+    }
+    let blocks = segment.task.blocks;
+    let outside = read
+        .index
+        .spans()
+        .iter()
+        .find(|span| !blocks.contains(span.block));
+    outside.map(|span| {
+        format!(
+            "it gave rows of block {}, which lies outside of {blocks}",
+            span.block
+        )
+    })
+}
