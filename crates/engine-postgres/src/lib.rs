@@ -22,9 +22,11 @@ mod connect;
 mod engine;
 mod error;
 mod facts;
+mod holdings;
 mod restore;
 mod session;
 mod tools;
 
 pub use engine::{PostgresEngine, PostgresOptions};
 pub use error::PostgresError;
+pub use holdings::{Holding, drop_database, first_free_name, holdings};
