@@ -1,1 +1,160 @@
-//! In the making.
+//! When something runs, by what rule, and what becomes of it.
+//!
+//! [`Jobs`] is the one handle: the API asks it to make sites, to execute jobs, to restore, to
+//! abort; [`Jobs::run`] is the loop that takes queued executions, most urgent first, and sees each
+//! to a final status. Rules that need no IO stand apart, as pure functions, in [`rules`].
+//!
+//! ```text
+//! Jobs::execute ──► catalog: QUEUED ──► runner ──► flow::backup / flow::restore
+//!                                         │              │
+//!                                         └─ Report ◄─────┘   phases, bytes, words ──► catalog
+//! ```
+//!
+//! Three promises are kept here:
+//!
+//! * *The vault decides.* An execution that a crash interrupted is SUCCESSFUL if its manifest is
+//!   in the vault, else FAILED; [`Jobs::recover`] puts a tombstone before it says so.
+//! * *Credentials of a restore are never stored.* They live in memory until the run ends; after a
+//!   restart the execution is FAILED and says how to go on.
+//! * *Retention never takes the last copy*, a protected one, or anything before the new saveset is
+//!   committed.
+//!
+//! What this crate is not: it knows no engine by name (a [`Registry`] is handed in), no HTTP, and
+//! no bodies of the API.
+
+mod abort;
+mod browse;
+mod connect;
+mod error;
+mod execute;
+mod execution;
+mod recover;
+mod registry;
+mod report;
+mod restore;
+mod retention;
+pub mod rules;
+mod run_backup;
+mod run_restore;
+mod runner;
+mod safekeeping;
+mod site;
+mod words;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::Catalog;
+use model::{Clock, Credentials, ExecutionId, SiteId};
+use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub use browse::{ListedObject, ObjectPage};
+pub use error::JobsError;
+pub use execute::ExecuteRequest;
+pub use registry::Registry;
+pub use restore::{RestoreDraft, Restored, restore_job};
+pub use site::NewSite;
+
+/// How the runner behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many executions run at once on this server, over all sites.
+    pub parallel_executions: usize,
+    /// How often one run may begin anew inside its execution.
+    pub attempts: u32,
+    /// How long an execution's lease lasts without renewal.
+    pub lease: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            parallel_executions: 8,
+            attempts: 5,
+            lease: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The handle to everything that this crate does. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalog: Catalog,
+    registry: Registry,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    /// Wakes the runner when something was queued or a stream became free.
+    wake: Notify,
+    /// Held while an execution is queued together with its credentials, and while one is taken:
+    /// the runner never sees one without the other.
+    admission: Mutex<()>,
+    running: std::sync::Mutex<HashMap<ExecutionId, Running>>,
+    credentials: std::sync::Mutex<HashMap<ExecutionId, Credentials>>,
+    streams: std::sync::Mutex<HashMap<SiteId, (u32, Arc<Semaphore>)>>,
+    /// Opened vaults, by the version of the site that they were opened with.
+    vaults: Mutex<HashMap<SiteId, (i64, vault::Vault)>>,
+}
+
+/// An execution at work on this server.
+#[derive(Clone)]
+struct Running {
+    site: SiteId,
+    cancel: CancellationToken,
+    why: Arc<std::sync::Mutex<Option<StopReason>>>,
+}
+
+/// Why a running execution is stopped from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum StopReason {
+    /// Somebody asked for it, or the auto abort did.
+    Abort(String),
+    /// The server goes down: the run ends FAILED and is queued again at the next start.
+    Shutdown,
+    /// The lease was lost: another server decides what became of it.
+    LostLease,
+}
+
+impl Jobs {
+    /// A handle over a catalog and the engines of `registry`. Nothing runs before
+    /// [`recover`](Self::recover) and [`run`](Self::run) are called.
+    pub fn new(
+        catalog: Catalog,
+        registry: Registry,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Self {
+        Jobs {
+            inner: Arc::new(Inner {
+                catalog,
+                registry,
+                clock,
+                settings,
+                wake: Notify::new(),
+                admission: Mutex::new(()),
+                running: std::sync::Mutex::default(),
+                credentials: std::sync::Mutex::default(),
+                streams: std::sync::Mutex::default(),
+                vaults: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The catalog that it works on.
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+}
+
+/// Locks a plain mutex. A panic while one was held leaves maps that are still whole, since every
+/// change to them is a single insert or remove.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

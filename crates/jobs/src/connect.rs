@@ -1,0 +1,102 @@
+//! From a site's record to what can be worked with: its connection, its vault, its streams.
+
+use std::sync::Arc;
+
+use catalog::SiteRecord;
+use model::{Connection, ExposeSecret, SecretString, SiteConnection, SiteId, SiteSecrets};
+use object_store::prefix::PrefixStore;
+use tokio::sync::Semaphore;
+use vault::{RecoveryKey, SiteKey, Unlock, Vault, VaultError};
+
+use crate::{Inner, JobsError, lock};
+
+impl Inner {
+    /// The database connection of a site, its password unsealed.
+    pub(crate) async fn connection(&self, site: &SiteRecord) -> Result<Connection, JobsError> {
+        let secrets = self.catalog.site_secrets(&site.definition.site_id).await?;
+        Ok(connection_of(&site.definition.connection, secrets.password))
+    }
+
+    /// The site's vault, opened with the site's key. A vault that is not there yet is made, but
+    /// only while the site has no saveset: an empty directory in the place of a full one is a disk
+    /// that is not mounted.
+    ///
+    /// # Errors
+    /// When it cannot be reached, belongs to another server, or has vanished.
+    pub(crate) async fn vault(&self, site: &SiteRecord) -> Result<Vault, JobsError> {
+        let id = &site.definition.site_id;
+        let mut opened = self.vaults.lock().await;
+        if let Some((version, vault)) = opened.get(id)
+            && *version == site.version
+        {
+            return Ok(vault.clone());
+        }
+        let secrets = self.catalog.site_secrets(id).await?;
+        let keys = self.catalog.site_keys(id).await?;
+        let site_key = SiteKey::from_text(keys.site_key.expose_secret())
+            .map_err(|_| JobsError::KeysUnreadable(id.clone()))?;
+        let store = open_store(site, &secrets)?;
+        let vault = match Vault::open(store.clone(), Unlock::SiteKey(&site_key)).await {
+            Err(VaultError::NoVault { .. }) if !self.catalog.has_savesets(id).await? => {
+                let recovery = keys
+                    .recovery_key
+                    .expose_secret()
+                    .parse::<RecoveryKey>()
+                    .map_err(|_| JobsError::KeysUnreadable(id.clone()))?;
+                Vault::create(store, &site_key, &recovery, &self.owner()?).await?
+            }
+            other => other?,
+        };
+        vault.own(&self.owner()?).await?;
+        opened.insert(id.clone(), (site.version, vault.clone()));
+        Ok(vault)
+    }
+
+    /// The streams of a site, shared by all its executions on this server.
+    pub(crate) fn site_streams(&self, site: &SiteId, hard_limit: u32) -> Arc<Semaphore> {
+        let mut streams = lock(&self.streams);
+        match streams.get(site) {
+            Some((limit, semaphore)) if *limit == hard_limit => semaphore.clone(),
+            _ => {
+                let permits = usize::try_from(hard_limit)
+                    .unwrap_or(usize::MAX)
+                    .min(Semaphore::MAX_PERMITS);
+                let semaphore = Arc::new(Semaphore::new(permits));
+                streams.insert(site.clone(), (hard_limit, semaphore.clone()));
+                semaphore
+            }
+        }
+    }
+
+    pub(crate) fn owner(&self) -> Result<vault::OwnerId, JobsError> {
+        Ok(self
+            .catalog
+            .node_id()
+            .parse()
+            .map_err(|_| JobsError::NodeId)?)
+    }
+}
+
+/// The store of a site's vault.
+pub(crate) fn open_store(
+    site: &SiteRecord,
+    secrets: &SiteSecrets,
+) -> Result<Arc<dyn object_store::ObjectStore>, VaultError> {
+    let location = &site.definition.vault;
+    let mut options = location.options.clone();
+    for (name, secret) in &secrets.vault_options {
+        options.insert(name.clone(), secret.expose_secret().to_owned());
+    }
+    let (store, prefix) = vault::open_store(&location.url, &options)?;
+    Ok(Arc::new(PrefixStore::new(store, prefix)))
+}
+
+pub(crate) fn connection_of(place: &SiteConnection, password: Option<SecretString>) -> Connection {
+    match place {
+        SiteConnection::Postgresql { url } => Connection::Postgresql {
+            url: url.clone(),
+            password,
+        },
+        SiteConnection::Sqlite { path } => Connection::Sqlite { path: path.into() },
+    }
+}

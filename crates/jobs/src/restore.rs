@@ -1,0 +1,312 @@
+//! Asking for a restore: checked against saveset and target before anything is queued.
+
+use std::sync::Arc;
+
+use catalog::{JobRecord, NewExecution, SiteRecord};
+use model::{
+    Credentials, ExecutionId, Findings, JobDefinition, JobId, JobType, NoProgress, ObjectName,
+    Progress, RestoreSettings, ServerExecutionId, SiteId, SiteType,
+};
+use vault::Saveset;
+
+use crate::{ExecuteRequest, Jobs, JobsError, lock};
+
+/// A restore as it is asked for; what the saveset decides is filled in here.
+#[derive(Debug, Clone)]
+pub struct RestoreDraft {
+    /// The RESTORE job to be; its `restore` is `None` still.
+    pub job: JobDefinition,
+    /// The site restored to.
+    pub target_site: SiteId,
+    /// The database in the saveset; `None`: the one that it holds.
+    pub database: Option<ObjectName>,
+    /// Its new name; `None`: its own.
+    pub new_name: Option<ObjectName>,
+    /// Whether the new name came as `rename_to`.
+    pub named_by_rename_to: bool,
+    /// Only new objects; `None`: true where a new name is given.
+    pub run_as_copy: Option<bool>,
+    /// A filled target is put aside.
+    pub replace_existing: bool,
+    /// Leave out statistics.
+    pub skip_statistics: bool,
+    /// Leave out secondary indexes that are no constraint.
+    pub skip_indexes: bool,
+    /// As the request had it.
+    pub retained_copy: Option<String>,
+    /// Only the plan is wanted.
+    pub dry_run: bool,
+}
+
+/// What became of the wish.
+#[derive(Debug)]
+pub enum Restored {
+    /// It is queued.
+    Queued {
+        /// The RESTORE job that was made.
+        job: JobId,
+        /// Its first execution.
+        execution: ExecutionId,
+    },
+    /// The plan of a dry run; nothing was touched.
+    Plan(Findings),
+}
+
+impl Jobs {
+    /// Makes a RESTORE job out of a backup execution and queues it, after a look at the target.
+    ///
+    /// # Errors
+    /// When there is nothing to restore, the credentials are missing or refused, or something is
+    /// in the way.
+    pub async fn restore(
+        &self,
+        site: &SiteId,
+        job: JobId,
+        backup: ExecutionId,
+        draft: RestoreDraft,
+        request: ExecuteRequest,
+    ) -> Result<Restored, JobsError> {
+        self.inner.catalog.job(site, job).await?;
+        let saveset_id = self.saveset_of(site, job, backup).await?;
+        let settings = RestoreSettings {
+            backup_execution_id: backup,
+            backup_job_id: job.get(),
+            saveset_id,
+            target_site: draft.target_site,
+            run_as_copy: draft.run_as_copy.unwrap_or(draft.new_name.is_some()),
+            new_name: draft.new_name,
+            named_by_rename_to: draft.named_by_rename_to,
+            replace_existing: draft.replace_existing,
+            skip_statistics: draft.skip_statistics,
+            skip_indexes: draft.skip_indexes,
+            retained_copy: draft.retained_copy,
+        };
+        let prepared = self.inner.prepare_restore(site, &settings).await?;
+        prepared.must_hold(draft.database.as_ref())?;
+        let credentials = prepared.credentials(request.credentials)?;
+        let plan = self
+            .inner
+            .plan(&prepared, &settings, credentials.clone())
+            .await?;
+        if draft.dry_run {
+            return Ok(Restored::Plan(plan));
+        }
+        if let Some(obstacle) = plan.obstacles.into_iter().next() {
+            return Err(JobsError::InTheWay(obstacle));
+        }
+        let mut definition = draft.job;
+        definition.restore = Some(settings.clone());
+        let admission = self.inner.admission.lock().await;
+        let queued = self
+            .inner
+            .catalog
+            .enqueue_restore(site, &definition, request.idempotency_key.as_deref())
+            .await?;
+        if !queued.repeated {
+            self.keep_credentials(queued.execution_id, credentials);
+        }
+        drop(admission);
+        self.inner.wake.notify_one();
+        Ok(Restored::Queued {
+            job: queued.job_id,
+            execution: queued.execution_id,
+        })
+    }
+
+    /// Runs a RESTORE job again, from the beginning, with credentials brought anew.
+    pub(crate) async fn execute_restore(
+        &self,
+        job: JobRecord,
+        request: ExecuteRequest,
+    ) -> Result<ExecutionId, JobsError> {
+        if request.run_type.is_some() {
+            return Err(JobsError::NotForThisJob("a RESTORE job takes no run_type"));
+        }
+        let settings = job
+            .definition
+            .restore
+            .ok_or(JobsError::NoRestoreSettings(job.job_id))?;
+        let prepared = self.inner.prepare_restore(&job.site_id, &settings).await?;
+        let credentials = prepared.credentials(request.credentials)?;
+        let plan = self
+            .inner
+            .plan(&prepared, &settings, credentials.clone())
+            .await?;
+        if let Some(obstacle) = plan.obstacles.into_iter().next() {
+            return Err(JobsError::InTheWay(obstacle));
+        }
+        let queued = NewExecution {
+            site_id: job.site_id,
+            job_id: job.job_id,
+            target_site: Some(settings.target_site.clone()),
+            run_type: None,
+            parent_execution: Some(settings.backup_execution_id),
+            saveset: Some(settings.saveset_id),
+            detail: "Waits for a stream".to_owned(),
+            requeue_of: None,
+        };
+        let admission = self.inner.admission.lock().await;
+        let enqueued = self
+            .inner
+            .catalog
+            .enqueue(&queued, request.idempotency_key.as_deref())
+            .await?;
+        if !enqueued.repeated {
+            self.keep_credentials(enqueued.execution_id, credentials);
+        }
+        drop(admission);
+        self.inner.wake.notify_one();
+        Ok(enqueued.execution_id)
+    }
+
+    fn keep_credentials(&self, execution: ExecutionId, credentials: Option<Credentials>) {
+        if let Some(credentials) = credentials {
+            lock(&self.inner.credentials).insert(execution, credentials);
+        }
+    }
+}
+
+/// A restore whose saveset and target are there.
+pub(crate) struct PreparedRestore {
+    pub(crate) saveset: Saveset,
+    pub(crate) database: ObjectName,
+    pub(crate) target: SiteRecord,
+}
+
+impl PreparedRestore {
+    fn must_hold(&self, asked: Option<&ObjectName>) -> Result<(), JobsError> {
+        match asked {
+            Some(asked) if *asked != self.database => Err(JobsError::NotInSaveset {
+                saveset: self.saveset.id(),
+                holds: self.database.last().to_owned(),
+                asked: asked.last().to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// SQLite files have no users: credentials are not needed there, and ignored.
+    pub(crate) fn credentials(
+        &self,
+        given: Option<Credentials>,
+    ) -> Result<Option<Credentials>, JobsError> {
+        match self.target.definition.site_type {
+            SiteType::Sqlite => Ok(None),
+            SiteType::Postgresql => given.map(Some).ok_or(JobsError::NoCredentials),
+        }
+    }
+}
+
+impl crate::Inner {
+    pub(crate) async fn prepare_restore(
+        &self,
+        site: &SiteId,
+        settings: &RestoreSettings,
+    ) -> Result<PreparedRestore, JobsError> {
+        let source = self.catalog.site(site).await?;
+        let target = self.catalog.site(&settings.target_site).await?;
+        let (source_type, target_type) = (source.definition.site_type, target.definition.site_type);
+        if source_type != target_type {
+            return Err(JobsError::OtherKind {
+                source_type,
+                target_type,
+            });
+        }
+        let saveset = self
+            .vault(&source)
+            .await?
+            .open_saveset(settings.saveset_id)
+            .await?;
+        let database = sole_database(&saveset)?;
+        Ok(PreparedRestore {
+            saveset,
+            database,
+            target,
+        })
+    }
+
+    async fn plan(
+        &self,
+        prepared: &PreparedRestore,
+        settings: &RestoreSettings,
+        credentials: Option<Credentials>,
+    ) -> Result<Findings, JobsError> {
+        // Nothing runs under this id: a plan only looks.
+        let looking = ServerExecutionId {
+            execution: settings.backup_execution_id,
+            attempt: 0,
+        };
+        let input = self
+            .restore_input(
+                prepared,
+                settings,
+                credentials,
+                looking,
+                Arc::new(NoProgress),
+            )
+            .await?;
+        Ok(flow::plan_restore(&input).await?)
+    }
+
+    pub(crate) async fn restore_input(
+        &self,
+        prepared: &PreparedRestore,
+        settings: &RestoreSettings,
+        credentials: Option<Credentials>,
+        id: ServerExecutionId,
+        progress: Arc<dyn Progress>,
+    ) -> Result<flow::RestoreInput, JobsError> {
+        let target = &prepared.target.definition;
+        Ok(flow::RestoreInput {
+            engine: self.registry.engine(target.site_type)?,
+            connection: self.connection(&prepared.target).await?,
+            credentials,
+            saveset: prepared.saveset.clone(),
+            options: flow::RestoreOptions {
+                database: prepared.database.clone(),
+                target_database: settings
+                    .new_name
+                    .clone()
+                    .unwrap_or_else(|| prepared.database.clone()),
+                as_copy: settings.run_as_copy,
+                replace_existing: settings.replace_existing,
+                skip_statistics: settings.skip_statistics,
+                skip_indexes: settings.skip_indexes,
+            },
+            streams: usize::try_from(target.soft_limit).unwrap_or(usize::MAX),
+            limits: self.site_streams(&target.site_id, target.hard_limit),
+            server_execution_id: id,
+            progress,
+        })
+    }
+}
+
+/// The one database of a saveset: until several can be selected there is exactly one.
+fn sole_database(saveset: &Saveset) -> Result<ObjectName, JobsError> {
+    match saveset.manifest().contents.databases.as_slice() {
+        [database] => Ok(database.clone()),
+        _ => Err(JobsError::NotBuiltYet(
+            "the restore of a saveset with several databases",
+        )),
+    }
+}
+
+/// A RESTORE job's definition around a name and a selection, everything else neutral.
+pub fn restore_job(name: String, selection: model::Selection) -> JobDefinition {
+    JobDefinition {
+        name,
+        description: None,
+        job_type: JobType::Restore,
+        backup_type: model::RunType::Full,
+        backup_mechanism: model::BackupMechanism::Dsa,
+        is_active: true,
+        priority: 5,
+        no_of_retention_copies: 1,
+        is_auto_abort_active: false,
+        auto_abort_in_minutes: 0,
+        online: true,
+        selection,
+        yield_to_ddl_seconds: 0,
+        restore: None,
+    }
+}

@@ -1,0 +1,81 @@
+//! Dropping the surplus copies of a job after a successful backup.
+
+use catalog::CatalogError;
+use model::{Fault, JobId, Progress, SavesetId, SiteId};
+use vault::Vault;
+
+use crate::rules::retention::{Copy, surplus};
+use crate::{Inner, JobsError, words};
+
+impl Inner {
+    /// Drops what the job's retention does not keep. The new saveset is committed already; what
+    /// cannot be dropped now stays, is told as a warning, and is tried again after the next run.
+    pub(crate) async fn retain(
+        &self,
+        vault: &Vault,
+        site: &SiteId,
+        job: JobId,
+        keep: u32,
+        progress: &dyn Progress,
+    ) {
+        match self.drop_surplus(vault, site, job, keep).await {
+            Ok(0) => {}
+            Ok(dropped) => progress.note(format!(
+                "dropped {} by retention",
+                words::count(dropped, "older saveset")
+            )),
+            Err(error) => {
+                let fault: &dyn Fault = &error;
+                progress.warning(format!(
+                    "older savesets could not be dropped: {}",
+                    fault.sentence()
+                ));
+            }
+        }
+    }
+
+    async fn drop_surplus(
+        &self,
+        vault: &Vault,
+        site: &SiteId,
+        job: JobId,
+        keep: u32,
+    ) -> Result<u64, JobsError> {
+        let copies: Vec<Copy> = self
+            .catalog
+            .savesets_of_job(site, job)
+            .await?
+            .into_iter()
+            .map(|record| Copy {
+                saveset: record.saveset_id,
+                protected: record.is_retained,
+            })
+            .collect();
+        let mut dropped = 0;
+        for saveset in surplus(&copies, keep) {
+            match self.catalog.condemn_saveset(site, saveset).await {
+                Ok(()) => {}
+                // Protected or being restored since the list was read: it stays, and is looked at
+                // again after the next run.
+                Err(CatalogError::SavesetRetained { .. } | CatalogError::SavesetInUse { .. }) => {
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            self.drop_condemned(vault, site, saveset).await?;
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+
+    /// The manifest goes first; a crash before the catalog follows is finished at the next start.
+    pub(crate) async fn drop_condemned(
+        &self,
+        vault: &Vault,
+        site: &SiteId,
+        saveset: SavesetId,
+    ) -> Result<(), JobsError> {
+        vault.drop_saveset(saveset).await?;
+        Ok(self.catalog.mark_deleted(site, saveset).await?)
+    }
+}

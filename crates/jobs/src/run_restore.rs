@@ -1,0 +1,72 @@
+//! A restore execution.
+
+use std::sync::Arc;
+
+use catalog::{Ending, Leased};
+use model::{RunEvent, ServerExecutionId};
+use tokio_util::sync::CancellationToken;
+
+use crate::report::Report;
+use crate::{Inner, JobsError, lock, words};
+
+impl Inner {
+    /// Runs a restore to its end.
+    pub(crate) async fn bring_back(
+        self: &Arc<Self>,
+        leased: &Leased,
+        report: &Arc<Report>,
+        cancel: &CancellationToken,
+    ) -> Result<Ending, JobsError> {
+        let execution = &leased.execution;
+        let job = self
+            .catalog
+            .job(&execution.site_id, execution.job_id)
+            .await?;
+        let settings = job
+            .definition
+            .restore
+            .ok_or(JobsError::NoRestoreSettings(job.job_id))?;
+        let prepared = self.prepare_restore(&execution.site_id, &settings).await?;
+        let credentials = lock(&self.credentials)
+            .get(&execution.execution_id)
+            .cloned();
+        let credentials = prepared.credentials(credentials)?;
+        if !self.catalog.set_attempt(leased, 1, None).await? {
+            return Err(JobsError::LeaseLost(execution.execution_id));
+        }
+        let id = ServerExecutionId {
+            execution: execution.execution_id,
+            attempt: 1,
+        };
+        let input = self
+            .restore_input(&prepared, &settings, credentials, id, report.clone())
+            .await?;
+        let started = self.clock.now();
+        let outcome = flow::restore(input, cancel.clone()).await?;
+        let took = self.clock.now().since(started);
+        let mut detail = format!(
+            "Restored as {}: {}, {} read, in {} ({}/s)",
+            outcome.published.database,
+            words::count(outcome.rows, "row"),
+            words::bytes(outcome.bytes_read),
+            words::duration(took),
+            words::bytes(words::speed(outcome.bytes_read, took)),
+        );
+        if let Some(kept) = &outcome.published.kept {
+            detail.push_str(&format!("; what stood there before is kept as {kept}"));
+        }
+        for note in report.notes().iter().chain(&outcome.errors) {
+            detail.push_str("; ");
+            detail.push_str(note);
+        }
+        let event = match (outcome.errors.is_empty(), report.has_warnings()) {
+            (false, _) => RunEvent::SucceedWithErrors,
+            (true, true) => RunEvent::SucceedWithWarnings,
+            (true, false) => RunEvent::Succeed,
+        };
+        Ok(Ending {
+            backup_set_size: outcome.bytes_read,
+            ..Ending::because(event, detail)
+        })
+    }
+}

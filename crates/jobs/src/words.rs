@@ -1,0 +1,85 @@
+//! Sentences for people: `status_detail`.
+
+use std::time::Duration;
+
+use catalog::Execution;
+use model::Fault;
+
+/// Bytes as a person reads them: `1.4 GB`. Decimal units, as disks are sold.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if count < 1000 {
+        return format!("{count} bytes");
+    }
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A count with its noun: `1 table`, `12 tables`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// A duration as a person reads it: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Bytes a second; 0 where no time has passed.
+pub(crate) fn speed(bytes: u64, time: Duration) -> u64 {
+    let seconds = time.as_secs_f64();
+    if seconds > 0.0 {
+        (bytes as f64 / seconds) as u64
+    } else {
+        0
+    }
+}
+
+/// An error as `status_detail` has it: what went wrong, and what to do.
+pub(crate) fn sentence(error: &dyn Fault) -> String {
+    match error.hint() {
+        Some(hint) => format!("{}. {hint}", error.sentence().trim_end_matches('.')),
+        None => error.sentence(),
+    }
+}
+
+/// Why a restore ended without its credentials, and the call that goes on.
+pub(crate) fn continue_restore(execution: &Execution, why: &str) -> String {
+    format!(
+        "The server {why}, and a restore's database credentials are never stored. To restore, call POST \
+         /data-protection/v2/sites/{}/jobs/{}/execute with the header x-auth-credentials",
+        execution.site_id, execution.job_id
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_a_person_would_say_them() {
+        assert_eq!(bytes(999), "999 bytes");
+        assert_eq!(bytes(1_400_000_000), "1.4 GB");
+        assert_eq!(bytes(999_999), "1.0 MB");
+        assert_eq!(count(1, "table"), "1 table");
+        assert_eq!(count(0, "table"), "0 tables");
+        assert_eq!(duration(Duration::from_millis(800)), "0.8 s");
+        assert_eq!(duration(Duration::from_secs(185)), "3 min 5 s");
+        assert_eq!(speed(100, Duration::from_secs(2)), 50);
+        assert_eq!(speed(100, Duration::ZERO), 0);
+    }
+}
