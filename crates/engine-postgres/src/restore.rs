@@ -1,21 +1,60 @@
-//! Restoring: the other half of this crate.
+//! Restoring one whole database.
+//!
+//! [`open`] gives a [`Target`](model::Target) whose steps are one file each, in this order:
+//!
+//! | step | file | what it does |
+//! |---|---|---|
+//! | findings | `findings` and below it | looks, changes nothing, and decides what is left out |
+//! | DICTIONARY | `prepare` | makes the working database and everything that rows need |
+//! | DATA | `load`, `pages` | COPY FROM STDIN; pages of large objects |
+//! | BUILD | `build` | indexes, keys, triggers, policies |
+//! | POSTSCRIPT | `postscript`, `rights`, `settings`, `large_objects` | values, grants, refreshes, settings |
+//! | publish | `publish` | renames the result into place; what stood there is kept |
+//!
+//! A database is restored beside the old one under a *working name* and renamed at the end, so
+//! that a restore that fails, or was a mistake, loses nothing. Everything runs with the database
+//! credentials of the request: the recommended role is no superuser, but LOGIN, CREATEDB and a
+//! member of the owners.
+//!
+//! What decides about the source (which roles, extensions, collations its objects need) is read
+//! by the other half of this crate through [`needs::read`] and lies in the saveset.
 
+mod build;
+mod destination;
+mod dictionary;
+mod fault;
+mod findings;
+mod large_objects;
+mod load;
+mod messages;
 pub(crate) mod needs;
+mod pages;
+mod postscript;
+mod prepare;
+mod program;
+mod publish;
+mod quote;
+mod rights;
+mod settings;
+mod statements;
+mod target;
+mod toc;
 
 use model::{Connection, Credentials, Outcome, RestoreRequest, Target};
 
 use crate::engine::PostgresEngine;
-use crate::error::PostgresError;
+use destination::Destination;
+use target::PostgresTarget;
 
-/// Opens the place that a saveset is restored to.
+/// Opens the place that a saveset is restored to: connects, and changes nothing.
 pub(crate) async fn open(
-    _engine: &PostgresEngine,
-    _connection: &Connection,
-    _credentials: Option<&Credentials>,
-    _request: RestoreRequest,
+    engine: &PostgresEngine,
+    connection: &Connection,
+    credentials: Option<&Credentials>,
+    request: RestoreRequest,
 ) -> Outcome<Box<dyn Target>> {
-    Err(PostgresError::NotBuiltYet {
-        what: "restoring a PostgreSQL site".into(),
-    }
-    .into())
+    let destination = Destination::of(connection, credentials, &request)?;
+    // Credentials that the database refuses are told before anything else is looked at.
+    destination.beside().await?.close().await;
+    Ok(Box::new(PostgresTarget::new(engine, destination, request)))
 }

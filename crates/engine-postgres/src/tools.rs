@@ -189,6 +189,11 @@ impl ToolRun {
         self
     }
 
+    /// The command, for a caller that reads what the program says while it runs.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Runs it to its end. Dropping the future kills it.
     ///
     /// # Errors

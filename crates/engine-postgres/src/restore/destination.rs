@@ -1,0 +1,160 @@
+//! The server that is restored to, and the names of the databases there.
+
+use model::{Connection, Credentials, RestoreRequest, ServerExecutionId};
+use tokio_postgres::error::SqlState;
+
+use super::fault::RestoreError;
+use super::quote::cut;
+use crate::connect::Endpoint;
+use crate::error::PostgresError;
+use crate::session::Session;
+
+/// The longest name that PostgreSQL keeps, in bytes.
+pub(super) const NAME_BYTES: usize = 63;
+
+/// A server, a role on it, and the names of what is restored.
+pub(super) struct Destination {
+    endpoint: Endpoint,
+    application_name: String,
+    own_credentials: bool,
+    /// What the database will be called.
+    pub(super) target: String,
+    /// What it is called until it is complete.
+    pub(super) working: String,
+}
+
+impl Destination {
+    /// Reads the connection; nothing is opened.
+    pub(super) fn of(
+        connection: &Connection,
+        credentials: Option<&Credentials>,
+        request: &RestoreRequest,
+    ) -> Result<Destination, RestoreError> {
+        let target = request.target_database.last().to_owned();
+        Ok(Destination {
+            endpoint: Endpoint::of(connection, credentials)?,
+            application_name: format!("backstay {}", request.server_execution_id),
+            own_credentials: credentials.is_some(),
+            working: working_name(request.server_execution_id, &target),
+            target,
+        })
+    }
+
+    /// What the sessions show themselves as.
+    pub(super) fn application_name(&self) -> &str {
+        &self.application_name
+    }
+
+    /// For programs that connect to the working database.
+    pub(super) fn working_endpoint(&self) -> Endpoint {
+        self.endpoint.with_database(&self.working)
+    }
+
+    /// A session in the working database.
+    pub(super) async fn inside(&self) -> Result<Session, RestoreError> {
+        self.open(&self.working).await
+    }
+
+    /// A session in a database that is neither the target nor the working one, from which both
+    /// can be made, renamed and dropped.
+    pub(super) async fn beside(&self) -> Result<Session, RestoreError> {
+        let mut first = None;
+        for database in [self.endpoint.database(), "postgres", "template1"] {
+            if database == self.target || database == self.working {
+                continue;
+            }
+            match self.open(database).await {
+                Ok(session) => return Ok(session),
+                Err(error) if is_of_the_database(&error) => {
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(first.unwrap_or_else(|| {
+            RestoreError::Postgres(PostgresError::NoDatabase {
+                name: "postgres".into(),
+            })
+        }))
+    }
+
+    /// A session in that database.
+    pub(super) async fn open(&self, database: &str) -> Result<Session, RestoreError> {
+        let endpoint = self.endpoint.with_database(database);
+        let session = Session::open(&endpoint, &self.application_name).await;
+        let session = session.map_err(|error| self.told(error))?;
+        session
+            .run(
+                "SET synchronous_commit = off; SET check_function_bodies = off",
+                "setting up a session for restoring",
+            )
+            .await?;
+        Ok(session)
+    }
+
+    /// A refused login is a matter of the request where the request brought the credentials.
+    fn told(&self, error: PostgresError) -> RestoreError {
+        let refused = matches!(
+            error.sql_state(),
+            Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+        );
+        if self.own_credentials && refused {
+            RestoreError::Credentials { source: error }
+        } else {
+            RestoreError::Postgres(error)
+        }
+    }
+}
+
+/// Whether another database of the same server may take the login.
+fn is_of_the_database(error: &RestoreError) -> bool {
+    let RestoreError::Postgres(error) = error else {
+        return false;
+    };
+    matches!(
+        error.sql_state(),
+        Some(
+            SqlState::UNDEFINED_DATABASE
+                | SqlState::INSUFFICIENT_PRIVILEGE
+                | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+        )
+    )
+}
+
+/// `backstay_12_1_shop`: unique on the server as long as one Backstay restores there.
+fn working_name(id: ServerExecutionId, target: &str) -> String {
+    let mut name = format!("backstay_{}_{}_", id.execution, id.attempt);
+    let room = NAME_BYTES.saturating_sub(name.len());
+    name.push_str(cut(target, room));
+    name
+}
+
+/// `shop_kept_20261124T131502_restore_12_1`: says when it was put aside, and by what.
+pub(super) fn kept_name(id: ServerExecutionId, target: &str, at: jiff::Timestamp) -> String {
+    let end = format!(
+        "_kept_{}_restore_{}_{}",
+        at.strftime("%Y%m%dT%H%M%S"),
+        id.execution,
+        id.attempt
+    );
+    let room = NAME_BYTES.saturating_sub(end.len());
+    format!("{}{end}", cut(target, room))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_say_what_they_are() {
+        let id: ServerExecutionId = "12.1".parse().unwrap();
+        assert_eq!(working_name(id, "shop"), "backstay_12_1_shop");
+        assert_eq!(working_name(id, &"ü".repeat(40)).len(), 62);
+        let at: jiff::Timestamp = "2026-11-24T13:15:02Z".parse().unwrap();
+        assert_eq!(
+            kept_name(id, "shop", at),
+            "shop_kept_20261124T131502_restore_12_1"
+        );
+        assert_eq!(kept_name(id, &"x".repeat(63), at).len(), 63);
+    }
+}

@@ -1,0 +1,156 @@
+//! Looks at everything that could stop a restore, before anything is touched; also a dry run.
+//!
+//! What stands in the way becomes an *obstacle*, with its remedy. What is left out becomes a
+//! warning, and a *decision* that the later steps keep to.
+
+mod database;
+mod roles;
+mod server;
+
+pub(super) use database::holds;
+pub(super) use server::provider_is_known;
+
+use model::{Findings, Obstacle, RestoreRequest};
+
+use super::destination::Destination;
+use super::dictionary::Dictionary;
+use super::fault::RestoreError;
+use crate::session::Session;
+
+/// What was decided for the steps that follow.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decisions {
+    /// Owners that are left out: the role that restores owns their objects.
+    pub(super) owners_left_out: Vec<String>,
+    /// Roles of the saveset that the target does not have.
+    pub(super) absent_roles: Vec<String>,
+    /// Nothing is put into another tablespace than the database's.
+    pub(super) tablespaces_left_out: bool,
+    /// The tablespace of the database itself.
+    pub(super) tablespace: Option<String>,
+    /// Whether the role that restores is a superuser.
+    pub(super) superuser: bool,
+    /// The target's major version.
+    pub(super) server_major: u32,
+    /// Whether a database of the wanted name is there.
+    pub(super) target_is_there: bool,
+}
+
+/// What was found and decided so far.
+#[derive(Default)]
+struct Look {
+    findings: Findings,
+    decisions: Decisions,
+    role: String,
+}
+
+impl Look {
+    fn obstacle(&mut self, code: &str, detail: String, remedy: impl Into<Option<String>>) {
+        self.findings.obstacles.push(Obstacle {
+            code: code.to_owned(),
+            detail,
+            remedy: remedy.into(),
+        });
+    }
+
+    fn warn(&mut self, text: String) {
+        self.findings.warnings.push(text);
+    }
+}
+
+/// Looks, and changes nothing.
+pub(super) async fn look(
+    destination: &Destination,
+    dictionary: &Dictionary,
+    request: &RestoreRequest,
+) -> Result<(Findings, Decisions), RestoreError> {
+    let session = destination.beside().await?;
+    let mut look = Look::default();
+    look.decisions.server_major = session.major();
+    rights(&mut look, &session).await?;
+    database::look(&mut look, &session, destination, request).await?;
+    roles::look(&mut look, &session, &dictionary.facts, request.as_copy).await?;
+    server::extensions(&mut look, &session, &dictionary.facts).await?;
+    server::locale(&mut look, &session, &dictionary.facts).await?;
+    server::tablespaces(&mut look, &session, &dictionary.facts).await?;
+    server::only_for_superusers(&mut look, dictionary);
+    session.close().await;
+    left_out_by_rule(&mut look, dictionary, request);
+    steps(&mut look, destination, request);
+    look.findings.bytes_needed = request.tables.iter().map(|table| table.bytes).sum();
+    Ok((look.findings, look.decisions))
+}
+
+async fn rights(look: &mut Look, session: &Session) -> Result<(), RestoreError> {
+    let sql = include_str!("../../sql/restoring_role_14.sql");
+    let row = session
+        .row(sql, &[], "reading the restoring role's rights")
+        .await?;
+    look.role = row.get(0);
+    look.decisions.superuser = row.get(1);
+    if !row.get::<_, bool>(2) {
+        let role = super::quote::ident(&look.role);
+        look.obstacle(
+            "missing-right",
+            format!("the role {role} may not make databases"),
+            format!("ALTER ROLE {role} CREATEDB"),
+        );
+    }
+    Ok(())
+}
+
+/// What a restore never brings back, or only on request.
+fn left_out_by_rule(look: &mut Look, dictionary: &Dictionary, request: &RestoreRequest) {
+    let count = |kind: &str| {
+        let all = dictionary.after_rows.entries.iter();
+        all.filter(|entry| entry.kind == kind).count()
+    };
+    let subscriptions = count("SUBSCRIPTION");
+    if subscriptions > 0 {
+        look.warn(format!(
+            "{subscriptions} subscriptions are left out: a second subscriber would take the first one's changes"
+        ));
+    }
+    let event_triggers = count("EVENT TRIGGER");
+    if event_triggers > 0 && !look.decisions.superuser {
+        look.warn(format!(
+            "{event_triggers} event triggers cannot be made: only a superuser may"
+        ));
+    }
+    if request.skip_indexes {
+        look.warn(
+            "indexes that are neither unique nor a constraint are left out on request".into(),
+        );
+    }
+}
+
+fn steps(look: &mut Look, destination: &Destination, request: &RestoreRequest) {
+    let (working, target) = (&destination.working, &destination.target);
+    let rows: u64 = request.tables.iter().map(|table| table.rows).sum();
+    let streams = request.streams;
+    let mut steps = vec![
+        format!("make the database {working:?} and in it types, functions, tables and views"),
+        format!(
+            "load {rows} rows into {} tables with {streams} streams; this runs code of the saveset: checks of columns and domains",
+            request.tables.len()
+        ),
+        format!(
+            "make keys, indexes, triggers and policies, {streams} at a time; expressions of indexes are run"
+        ),
+        "set sequences, grants and settings, fill materialized views, and gather statistics".into(),
+    ];
+    if request.skip_statistics {
+        steps[3] = "set sequences, grants and settings, and fill materialized views".into();
+    }
+    if look.decisions.target_is_there {
+        steps.push(format!(
+            "end the sessions in {target:?}, rename it so that its new name says when and why, and rename {working:?} to {target:?}"
+        ));
+    } else {
+        steps.push(format!("rename {working:?} to {target:?}"));
+    }
+    steps.push(
+        "PostgreSQL does not tell over SQL how much disk is free: see that there is room for the rows, and about as much again for indexes".into(),
+    );
+    look.findings.steps = steps;
+}

@@ -1,0 +1,118 @@
+//! What pg_restore says on its standard error.
+
+/// An error of pg_restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ToolError {
+    /// The number of the entry in the table of contents, where it belongs to one.
+    pub(super) entry: Option<u32>,
+    /// What the server or the tool said, in one line, without the command.
+    pub(super) message: String,
+    /// The command that failed, as far as it was told.
+    pub(super) command: Option<String>,
+}
+
+impl ToolError {
+    /// On servers before 17 the dump's own `SET transaction_timeout` fails, and does no harm. It is
+    /// the one error that is none. It belongs to no entry; parallel workers all report it as they
+    /// start, so that it may stand in pieces.
+    fn is_harmless(&self) -> bool {
+        let names_it = |text: &str| text.contains("transaction_timeout");
+        self.entry.is_none()
+            && (names_it(&self.message) || self.command.as_deref().is_some_and(names_it))
+    }
+}
+
+/// The errors, without the harmless one.
+pub(super) fn errors(stderr: &str) -> Vec<ToolError> {
+    let mut errors: Vec<ToolError> = Vec::new();
+    let mut entry = None;
+    for line in stderr.lines() {
+        let Some(text) = line.strip_prefix("pg_restore: ") else {
+            if let Some(error) = errors.last_mut() {
+                add_line(error, line);
+            }
+            continue;
+        };
+        if let Some(message) = text.strip_prefix("error: ") {
+            errors.push(ToolError {
+                entry: entry.take(),
+                message: message.to_owned(),
+                command: None,
+            });
+        } else if let Some(number) = text.strip_prefix("from TOC entry ") {
+            entry = number.split(';').next().and_then(|n| n.parse().ok());
+        }
+    }
+    errors.retain(|error| !error.is_harmless());
+    errors
+}
+
+/// The numbers of all entries that are named anywhere: in parallel, the lines of two workers may
+/// be mixed, but a number is written in one piece.
+pub(super) fn named_entries(stderr: &str) -> Vec<u32> {
+    let mut numbers: Vec<u32> = stderr
+        .split("from TOC entry ")
+        .skip(1)
+        .filter_map(|text| text.split(';').next()?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// Lines behind the first one: detail, hint, and the command.
+fn add_line(error: &mut ToolError, line: &str) {
+    if let Some(command) = &mut error.command {
+        command.push('\n');
+        command.push_str(line);
+        *command = command.trim_end().to_owned();
+    } else if let Some(command) = line.strip_prefix("Command was: ") {
+        error.command = Some(command.trim_end().to_owned());
+    } else if !line.trim().is_empty() {
+        error.message.push_str("; ");
+        error.message.push_str(line.trim());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: &str = "\
+pg_restore: while INITIALIZING:
+pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"
+Command was: SET transaction_timeout = 0;
+pg_restore: while PROCESSING TOC:
+pg_restore: from TOC entry 3456; 2606 16397 CONSTRAINT public t t_pkey app
+pg_restore: error: could not execute query: ERROR:  could not create unique index \"t_pkey\"
+DETAIL:  Key (id)=(1) is duplicated.
+Command was: ALTER TABLE ONLY public.t
+    ADD CONSTRAINT t_pkey PRIMARY KEY (id);
+
+
+pg_restore: warning: errors ignored on restore: 2
+";
+
+    #[test]
+    fn the_error_of_an_unknown_timeout_is_none_and_every_other_is_one() {
+        let found = errors(FAILED);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].entry, Some(3456));
+        assert_eq!(
+            found[0].message,
+            "could not execute query: ERROR:  could not create unique index \"t_pkey\"; DETAIL:  Key (id)=(1) is duplicated."
+        );
+        assert_eq!(
+            found[0].command.as_deref(),
+            Some("ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (id);")
+        );
+        assert_eq!(named_entries(FAILED), [3456]);
+    }
+
+    #[test]
+    fn an_error_without_an_entry_is_kept() {
+        let found = errors("pg_restore: error: connection to server failed: no\n");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].entry, None);
+    }
+}

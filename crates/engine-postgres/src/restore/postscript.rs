@@ -1,0 +1,136 @@
+//! POSTSCRIPT: sequences, rights, materialized views, statistics, what belongs to the database.
+
+use model::{Outcome, Phase, RestoreRequest, StepReport};
+use tokio_postgres::types::ToSql;
+
+use super::destination::Destination;
+use super::dictionary::{Dictionary, json_line, whole_part};
+use super::fault::RestoreError;
+use super::findings::Decisions;
+use super::prepare::{arguments, runs};
+use super::quote::qualified;
+use super::rights::{self, Rights};
+use super::toc::{Entry, Step};
+use super::{large_objects, settings};
+use crate::error::PostgresError;
+use crate::facts::{QualifiedName, SequenceFacts, part};
+use crate::session::Session;
+
+/// How many sequences one statement sets.
+const BATCH: usize = 200;
+
+/// Everything that waits for rows, keys and indexes.
+pub(super) async fn run(
+    destination: &Destination,
+    dictionary: &Dictionary,
+    decisions: &Decisions,
+    request: &RestoreRequest,
+) -> Outcome<StepReport> {
+    let mut report = StepReport::default();
+    let progress = &*request.progress;
+    let session = destination.inside().await?;
+    let sequences = sequence_facts(request).await?;
+    let views = views_to_fill(&session, dictionary).await?;
+    let total = sequences.len() + views.len();
+    progress.phase_total(Phase::Postscript, total as u64);
+
+    set_sequences(&session, &sequences).await?;
+    progress.objects_done(Phase::Postscript, sequences.len() as u64);
+    let mut rights = Rights::new(progress, decisions);
+    large_objects::hand_over(&session, dictionary, decisions, &mut rights).await?;
+    rights::apply(&session, dictionary, decisions, &mut rights).await?;
+    for view in &views {
+        report.errors.extend(fill(&session, view).await?);
+        progress.objects_done(Phase::Postscript, 1);
+    }
+    if !request.skip_statistics {
+        session
+            .run("ANALYZE", "gathering the planner's statistics")
+            .await?;
+    }
+    session.close().await;
+    let made = event_triggers(dictionary, decisions).await?;
+    report.errors.extend(made);
+    settings::apply(destination, dictionary, decisions, &mut rights).await?;
+    Ok(report)
+}
+
+async fn sequence_facts(request: &RestoreRequest) -> Outcome<Vec<SequenceFacts>> {
+    let part = part::SEQUENCES;
+    let bytes = whole_part(&*request.dictionary, part).await?;
+    let bytes = bytes.unwrap_or_default();
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let mut sequences = Vec::new();
+    for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
+        sequences.push(json_line(part, line)?);
+    }
+    Ok(sequences)
+}
+
+async fn set_sequences(session: &Session, all: &[SequenceFacts]) -> Result<(), RestoreError> {
+    let sql = "SELECT pg_catalog.setval(s::pg_catalog.regclass, v, c)
+        FROM pg_catalog.unnest($1::pg_catalog.text[], $2::pg_catalog.int8[], $3::pg_catalog.bool[]) AS x (s, v, c)";
+    for some in all.chunks(BATCH) {
+        let names: Vec<String> = some.iter().map(|s| qualified(&s.schema, &s.name)).collect();
+        let values: Vec<i64> = some.iter().map(|s| s.last_value).collect();
+        let called: Vec<bool> = some.iter().map(|s| s.is_called).collect();
+        let parameters: [&(dyn ToSql + Sync); 3] = [&names, &values, &called];
+        session
+            .rows(sql, &parameters, "setting the values of sequences")
+            .await?;
+    }
+    Ok(())
+}
+
+/// The materialized views that held rows, those first that others are made from.
+async fn views_to_fill(
+    session: &Session,
+    dictionary: &Dictionary,
+) -> Result<Vec<QualifiedName>, RestoreError> {
+    let sql = include_str!("../../sql/views_in_order_14.sql");
+    let doing = "looking for materialized views to fill";
+    let rows = session.rows(sql, &[], doing).await?;
+    let unfilled = &dictionary.facts.needs.unfilled_views;
+    let views = rows.iter().map(|row| QualifiedName {
+        schema: row.get(0),
+        name: row.get(1),
+    });
+    Ok(views.filter(|view| !unfilled.contains(view)).collect())
+}
+
+/// Fills a view; its own failure is told and does not end the restore.
+async fn fill(session: &Session, view: &QualifiedName) -> Result<Option<String>, RestoreError> {
+    let sql = format!("REFRESH MATERIALIZED VIEW {}", view.sql());
+    let doing = format!("filling the materialized view {}", view.sql());
+    match session.run(&sql, &doing).await {
+        Ok(()) => Ok(None),
+        Err(error @ PostgresError::Query { .. }) => {
+            let fault: &dyn model::Fault = &error;
+            Ok(Some(fault.sentence()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The last of the dictionary: they would have fired on everything before.
+async fn event_triggers(
+    dictionary: &Dictionary,
+    decisions: &Decisions,
+) -> Result<Vec<String>, RestoreError> {
+    let entries: Vec<&Entry> = dictionary.after_rows.of_step(Step::EventTriggers);
+    let mut errors = Vec::new();
+    // For others than superusers the findings have told that they are left out.
+    if !decisions.superuser {
+        return Ok(errors);
+    }
+    for (owned, run) in runs(entries, dictionary, decisions) {
+        let list = dictionary.list_of("event-triggers", run)?;
+        let arguments = arguments(owned, decisions);
+        let program = &dictionary.program;
+        let ran = program
+            .restore(&dictionary.dump(), &list, &arguments, &mut |_| ())
+            .await?;
+        errors.extend(ran.errors().into_iter().map(|error| error.message));
+    }
+    Ok(errors)
+}

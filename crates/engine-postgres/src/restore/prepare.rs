@@ -1,0 +1,262 @@
+//! DICTIONARY: the working database, and in it everything that rows need.
+
+use model::{Progress, RestoreRequest};
+use tokio_postgres::error::SqlState;
+
+use super::destination::Destination;
+use super::dictionary::Dictionary;
+use super::fault::RestoreError;
+use super::findings::{Decisions, provider_is_known};
+use super::large_objects;
+use super::messages::ToolError;
+use super::quote::{ident, literal};
+use super::toc::{Entry, Step};
+use crate::error::PostgresError;
+use crate::facts::DatabaseFacts;
+use crate::session::Session;
+
+/// How many errors of pg_restore an error of ours repeats.
+const ERRORS_TOLD: usize = 3;
+
+/// Makes the working database. `made` is true from before the moment that it can be there.
+pub(super) async fn make_database(
+    destination: &Destination,
+    facts: &DatabaseFacts,
+    decisions: &Decisions,
+    progress: &dyn Progress,
+    made: &mut bool,
+) -> Result<(), RestoreError> {
+    let session = destination.beside().await?;
+    if *made {
+        // A second try of the same restore.
+        drop_database(&session, &destination.working).await?;
+    }
+    let name = ident(&destination.working);
+    let tablespace = decisions.tablespace.as_ref();
+    let tablespace = tablespace.map_or(String::new(), |t| format!(" TABLESPACE {}", ident(t)));
+    let encoding = literal(&facts.encoding);
+    for (place, locale) in locales(facts, session.major()).iter().enumerate() {
+        let sql = format!(
+            "CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding}{locale}{tablespace}"
+        );
+        let before = std::mem::replace(made, true);
+        match session.run(&sql, "making the working database").await {
+            Ok(()) => {
+                if place > 0 {
+                    progress.warning(format!(
+                        "the locale of the source ({}) cannot be had on the target: texts may be sorted in another way",
+                        facts.locale.as_ref().unwrap_or(&facts.lc_collate)
+                    ));
+                }
+                // Nobody else has business there before it is complete.
+                let sql = format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC");
+                session.run(&sql, "closing the working database").await?;
+                session.close().await;
+                return Ok(());
+            }
+            Err(error) if is_about_locale(&error) => *made = before,
+            Err(error) if error.sql_state() == Some(SqlState::DUPLICATE_DATABASE) => {
+                *made = before;
+                let name = destination.working.clone();
+                return Err(RestoreError::WorkingNameTaken { name });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(RestoreError::Postgres(PostgresError::Misuse {
+        what: "no locale at all was good enough for a database".into(),
+    }))
+}
+
+/// Takes the working database away, whoever is connected to it.
+pub(super) async fn drop_database(session: &Session, name: &str) -> Result<(), RestoreError> {
+    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name));
+    session.run(&sql, "dropping the working database").await?;
+    Ok(())
+}
+
+/// As in the source; else the server's own; else the one that goes with every encoding.
+fn locales(facts: &DatabaseFacts, server_major: u32) -> Vec<String> {
+    let mut libc = format!(
+        " LC_COLLATE {} LC_CTYPE {}",
+        literal(&facts.lc_collate),
+        literal(&facts.lc_ctype)
+    );
+    let mut tried = Vec::new();
+    let locale = facts.locale.as_deref().map(literal).unwrap_or_default();
+    if provider_is_known(&facts.locale_provider, server_major) {
+        match facts.locale_provider.as_str() {
+            "i" => {
+                let rules = facts.icu_rules.as_ref().filter(|_| server_major >= 16);
+                let rules = rules.map_or(String::new(), |r| format!(" ICU_RULES {}", literal(r)));
+                tried.push(format!(
+                    "{libc} LOCALE_PROVIDER icu ICU_LOCALE {locale}{rules}"
+                ));
+            }
+            "b" => tried.push(format!(
+                "{libc} LOCALE_PROVIDER builtin BUILTIN_LOCALE {locale}"
+            )),
+            _ => {
+                if server_major >= 15 {
+                    libc.push_str(" LOCALE_PROVIDER libc");
+                }
+                tried.push(libc);
+            }
+        }
+    }
+    let plain = " LC_COLLATE 'C' LC_CTYPE 'C'";
+    let provider = match server_major {
+        14 => "",
+        _ => " LOCALE_PROVIDER libc",
+    };
+    tried.push(String::new());
+    tried.push(format!("{plain}{provider}"));
+    tried
+}
+
+fn is_about_locale(error: &PostgresError) -> bool {
+    matches!(
+        error.sql_state(),
+        Some(
+            SqlState::WRONG_OBJECT_TYPE
+                | SqlState::INVALID_PARAMETER_VALUE
+                | SqlState::FEATURE_NOT_SUPPORTED
+                | SqlState::INTERNAL_ERROR
+        )
+    )
+}
+
+/// Everything that rows need: schemas, types, functions, tables, views, large objects.
+pub(super) async fn make_objects(
+    destination: &Destination,
+    dictionary: &Dictionary,
+    decisions: &Decisions,
+    request: &RestoreRequest,
+) -> Result<(), RestoreError> {
+    let progress = &*request.progress;
+    let session = destination.inside().await?;
+    schema_public(&session, &dictionary.facts, decisions, progress).await?;
+    large_objects::make(&session, dictionary).await?;
+    session.close().await;
+    let entries: Vec<&Entry> = dictionary.before_rows.of_step(Step::Objects);
+    let entries = entries
+        .into_iter()
+        .filter(|entry| is_wanted(entry, &dictionary.facts, decisions, progress));
+    let doing = "making what rows need";
+    for (owned, run) in runs(entries, dictionary, decisions) {
+        let list = dictionary.list_of("before-rows", run)?;
+        let mut arguments = arguments(owned, decisions);
+        arguments.push("--section=pre-data".to_owned());
+        if decisions.server_major >= 17 {
+            // Before 17 a setting that the dump makes is not known, and must not end the run.
+            arguments.push("--exit-on-error".to_owned());
+        }
+        let program = &dictionary.program;
+        let ran = program
+            .restore(&dictionary.dump(), &list, &arguments, &mut |_| ())
+            .await?;
+        none_may_fail(doing, &ran.errors())?;
+    }
+    Ok(())
+}
+
+/// The arguments that every run of pg_restore has here.
+pub(super) fn arguments(owned: bool, decisions: &Decisions) -> Vec<String> {
+    let mut arguments = Vec::new();
+    if !owned {
+        arguments.push("--no-owner".to_owned());
+    }
+    if decisions.tablespaces_left_out {
+        arguments.push("--no-tablespaces".to_owned());
+    }
+    arguments
+}
+
+/// Cuts the entries, in their order, into stretches whose owners are kept or left out.
+pub(super) fn runs<'a>(
+    entries: impl IntoIterator<Item = &'a Entry>,
+    dictionary: &Dictionary,
+    decisions: &Decisions,
+) -> Vec<(bool, Vec<&'a Entry>)> {
+    let owners = &dictionary.facts.needs.owners;
+    let mut runs: Vec<(bool, Vec<&Entry>)> = Vec::new();
+    for entry in entries {
+        let owner = entry.owner(owners);
+        let kept = owner.is_none_or(|owner| {
+            let mut left_out = decisions.owners_left_out.iter();
+            !left_out.any(|left_out| left_out == owner)
+        });
+        match runs.last_mut() {
+            Some((last, run)) if *last == kept => run.push(entry),
+            _ => runs.push((kept, vec![entry])),
+        }
+    }
+    runs
+}
+
+fn is_wanted(
+    entry: &Entry,
+    facts: &DatabaseFacts,
+    decisions: &Decisions,
+    progress: &dyn Progress,
+) -> bool {
+    // Up to 14 the schema public belongs to the server's first superuser.
+    let public_is_ours = decisions.superuser || decisions.server_major >= 15;
+    if entry.is_schema_public() {
+        let owner = entry.owner(&facts.needs.owners);
+        if owner.is_some() && !public_is_ours {
+            progress.warning("the schema public keeps its owner: on PostgreSQL 14 only a superuser may give it to somebody".into());
+        }
+        return owner.is_some() && public_is_ours;
+    }
+    if entry.comments_on_schema_public() && !public_is_ours {
+        progress.warning("the comment on the schema public is left out: on PostgreSQL 14 only a superuser may write it".into());
+        return false;
+    }
+    let absent = decisions.absent_roles.iter();
+    let mut mappings = absent.map(|role| format!("- USER MAPPING {role} SERVER "));
+    !(entry.kind == "USER MAPPING" && mappings.any(|start| entry.rest.starts_with(&start)))
+}
+
+/// template0 has the schema public; the source may not.
+async fn schema_public(
+    session: &Session,
+    facts: &DatabaseFacts,
+    decisions: &Decisions,
+    progress: &dyn Progress,
+) -> Result<(), RestoreError> {
+    let schemas = &facts.needs.schemas;
+    // A database without any schema of its users has at least been told apart from a saveset that
+    // does not say which it has: that one has no block size either.
+    if facts.needs.block_size == 0 || schemas.iter().any(|name| name == "public") {
+        return Ok(());
+    }
+    if decisions.superuser || decisions.server_major >= 15 {
+        session
+            .run("DROP SCHEMA public", "dropping the schema public")
+            .await?;
+    } else {
+        progress.warning("the schema public, which the source does not have, is there: on PostgreSQL 14 only a superuser may drop it".into());
+    }
+    Ok(())
+}
+
+/// The first errors in one text.
+pub(super) fn none_may_fail(doing: &'static str, errors: &[ToolError]) -> Result<(), RestoreError> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<&str> = errors
+        .iter()
+        .take(ERRORS_TOLD)
+        .map(|error| error.message.as_str())
+        .collect();
+    let mut text = told.join("; ");
+    if errors.len() > ERRORS_TOLD {
+        text.push_str(&format!(" (and {} more)", errors.len() - ERRORS_TOLD));
+    }
+    Err(RestoreError::Dictionary {
+        doing,
+        errors: text,
+    })
+}
