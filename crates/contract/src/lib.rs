@@ -31,6 +31,7 @@
 mod connection_url;
 mod credentials;
 mod executions;
+mod fault_codes;
 mod fields;
 mod job_parsing;
 mod jobs;
@@ -52,6 +53,7 @@ pub use credentials::parse_credentials;
 pub use executions::{
     Execution, ExecutionPhase, OneExecution, Skipped, parse_execute, refuse_delta,
 };
+pub use fault_codes::FAULTS;
 pub use fields::parse_json;
 pub use job_parsing::{parse_job, patch_job, replace_job};
 pub use jobs::{

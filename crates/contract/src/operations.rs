@@ -213,7 +213,7 @@ operations! {
     /// Row 2.
     GetJob Get "/sites/{site_id}/jobs/{job_id}" Token built NONE [404];
     /// Row 3.
-    ExecuteJob Post "/sites/{site_id}/jobs/{job_id}/execute" Token built EXECUTE [400, 403, 404, 409, 413, 415, 422, 502];
+    ExecuteJob Post "/sites/{site_id}/jobs/{job_id}/execute" Token built EXECUTE [400, 403, 404, 409, 413, 415, 502];
     /// Row 4.
     ListSiteExecutions Get "/sites/{site_id}/executions" Token built EXECUTIONS [400, 404];
     /// Row 5.
@@ -235,7 +235,7 @@ operations! {
     /// Row 13.
     ListExecutionRestores Get "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/restores" Token built EXECUTIONS [400, 404];
     /// Row 14.
-    StartRestore Post "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/restores" Token built RESTORE [400, 403, 404, 409, 413, 415, 422, 502];
+    StartRestore Post "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/restores" Token built RESTORE [400, 403, 404, 409, 413, 415, 502];
     /// Every site.
     ListSites Get "/sites" Token built PAGES [400];
     /// A new site.
@@ -305,7 +305,7 @@ operations! {
     /// Whether it can do its work.
     Readyz Get "/readyz" Open built NONE [];
     /// For Prometheus.
-    Metrics Get "/metrics" Open built NONE [];
+    Metrics Get "/metrics" Token built NONE [];
     /// This document.
     OpenapiJson Get "/openapi.json" Open built NONE [];
     /// The reference page.
@@ -364,10 +364,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_service_itself_is_open() {
+    fn only_the_service_itself_is_open_and_its_numbers_are_not() {
         for operation in Operation::iter() {
             let open = operation.facts().access == Access::Open;
-            assert_eq!(open, operation.is_service(), "{operation}");
+            let wanted = operation.is_service() && operation != Operation::Metrics;
+            assert_eq!(open, wanted, "{operation}");
         }
     }
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::fault_codes::FAULTS;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal, $todo:literal;)*) => {
         /// What went wrong, as a stable word for programs. `docs/errors.md` lists them all.
@@ -57,6 +59,8 @@ codes! {
         "Use the neutral value that `detail` names. It is refused, not ignored, so that nobody relies on it.";
     BadRequest = "bad-request", 400, "The request asks for something that cannot be.",
         "Change the request as `detail` says.";
+    CredentialsMissing = "credentials-missing", 400, "A restore needs the database credentials that it runs with.",
+        "Send `x-auth-credentials: Basic base64(user:password)`; they are never stored.";
     Unauthenticated = "unauthenticated", 401, "A token is needed.",
         "Send `Authorization: Bearer TOKEN`, or Basic with the token as the password (`curl -u :TOKEN`).";
     Forbidden = "forbidden", 403, "The token does not permit this.",
@@ -87,23 +91,23 @@ codes! {
         "Delete its jobs first. Its vault is never touched.";
     JobRunning = "job-running", 409, "The job has an execution that has not ended.",
         "Wait for the execution that `execution_id` names, or abort it.";
-    AlreadyEnded = "already-ended", 409, "The execution has ended already.",
+    ExecutionEnded = "execution-ended", 409, "The execution has ended already.",
         "Nothing to do: `GET` the execution to see how it ended.";
     NothingToRestore = "nothing-to-restore", 409, "The execution has no saveset that could be restored.",
         "Choose an execution that is SUCCESSFUL or COMPLETED_WITH_WARNINGS and whose saveset is not deleted.";
-    VaultInUse = "vault-in-use", 409, "The vault belongs to another server or site.",
+    VaultTaken = "vault-taken", 409, "The vault belongs to another server or site.",
         "Give the site a vault of its own.";
     TargetNotEmpty = "target-not-empty", 409, "The target database is there and not empty.",
         "Choose another name, or send `replace_existing: true` in job_settings: what is there is then put aside.";
     TargetExists = "target-exists", 409, "Something of that name is there already.",
         "Choose another name.";
-    PreconditionFailed = "precondition-failed", 412, "The object has changed since it was read.",
+    StaleVersion = "stale-version", 412, "The object has changed since it was read.",
         "GET it again and repeat the change with its new ETag.";
     BodyTooLarge = "body-too-large", 413, "The body is too large.",
         "Bodies have at most as many bytes as `detail` says.";
     UnsupportedMediaType = "unsupported-media-type", 415, "The body is not declared as JSON.",
         "Send `Content-Type: application/json`.";
-    IdempotencyKeyReused = "idempotency-key-reused", 422, "The Idempotency-Key was used for something else.",
+    IdempotencyKeyReused = "idempotency-key-reused", 409, "The Idempotency-Key was used for something else.",
         "Use a new key for a new request.";
     TooManyRequests = "too-many-requests", 429, "Too many requests at once.",
         "Wait as many seconds as `Retry-After` says.";
@@ -143,6 +147,10 @@ impl Code {
                 code.remedy().replace('|', "\\|")
             ));
         }
+        page.push_str(FAULTS_HEAD);
+        for (word, meaning) in FAULTS {
+            page.push_str(&format!("| `{word}` | {meaning} |\n"));
+        }
         page
     }
 }
@@ -156,8 +164,22 @@ says what to do; `request_id` is also in the header `x-request-id` and in the se
 
 This page is written from the code by a test (`BACKSTAY_WRITE_DOCS=1` writes it anew).
 
+## Codes of the API
+
 | code | status | what it means | what to do |
 |---|---|---|---|
+";
+
+const FAULTS_HEAD: &str = "
+## Codes from further below
+
+They come from the catalog, the vault, the data path and the engines; in an answer, in the plan of a
+dry run or in a log. The status goes by who has to act: the caller 400, whoever grants rights 403,
+something missing 404, something in the way 409, the database or the store 502, somebody else who
+holds what is needed 503, damage or a mistake of ours 500. `detail` and `hint` say the rest.
+
+| code | what it means |
+|---|---|
 ";
 
 /// The body of every error: `application/problem+json` (RFC 9457).

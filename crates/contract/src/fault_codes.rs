@@ -1,0 +1,109 @@
+//! Codes that come from below the API. A test of `server` holds this list against the sources of
+//! the other crates.
+
+/// Each code with what it means, by room.
+pub const FAULTS: &[(&str, &str)] = &[
+    // catalog
+    ("catalog-busy", "The catalog is locked by something else."),
+    (
+        "catalog-damaged",
+        "The catalog holds something that this program never writes.",
+    ),
+    ("catalog-failed", "The catalog's database failed."),
+    (
+        "catalog-file",
+        "A file of the data directory cannot be read or written.",
+    ),
+    ("catalog-locked", "Another server uses the data directory."),
+    (
+        "catalog-migration-failed",
+        "The catalog could not be brought to this version; its copy is beside it.",
+    ),
+    ("catalog-newer", "A newer Backstay wrote the catalog."),
+    ("crypto-failed", "The cryptographic library refused."),
+    (
+        "data-directory-exposed",
+        "Others than its owner can use the data directory.",
+    ),
+    (
+        "fixed-field",
+        "A field that never changes was to be changed.",
+    ),
+    (
+        "illegal-transition",
+        "An execution was to change in a way that the rules do not know.",
+    ),
+    (
+        "master-key-exposed",
+        "Others than its owner can read the master key.",
+    ),
+    (
+        "master-key-unreadable",
+        "The master key is not 32 bytes in hex or base64.",
+    ),
+    ("master-key-wrong", "The master key is not the catalog's."),
+    (
+        "no-restore-settings",
+        "A restore job does not say what it restores.",
+    ),
+    (
+        "saveset-in-use",
+        "A restore reads the saveset, or other savesets need it.",
+    ),
+    ("saveset-retained", "The saveset is protected."),
+    ("seal-broken", "A sealed secret does not open."),
+    ("site-busy", "A restore into the site has not ended."),
+    ("unusable-token", "A token that no HTTP header can carry."),
+    // jobs
+    (
+        "no-engine",
+        "This server has no engine for that kind of site.",
+    ),
+    (
+        "not-for-this-job",
+        "A backup was given what only a restore takes, or the other way round.",
+    ),
+    (
+        "not-in-saveset",
+        "The saveset does not hold what is asked for.",
+    ),
+    (
+        "other-site-type",
+        "Source and target are of different kinds.",
+    ),
+    // vault
+    ("saveset-committed", "The saveset is committed already."),
+    ("saveset-gone", "The saveset was dropped or declared dead."),
+    (
+        "saveset-missing",
+        "The vault has no such saveset, or no such part of it.",
+    ),
+    ("saveset-taken", "Somebody else took the saveset's number."),
+    (
+        "vault-access-denied",
+        "The store of the vault refuses access.",
+    ),
+    ("vault-bug", "A mistake of ours in the vault."),
+    (
+        "vault-damaged",
+        "Bytes of the vault are not what was written.",
+    ),
+    ("vault-exists", "There is a vault already."),
+    ("vault-location", "The vault's place cannot be used."),
+    ("vault-missing", "There is no vault at its place."),
+    ("vault-newer", "A newer Backstay wrote the vault."),
+    ("vault-owned", "Another server owns the vault."),
+    (
+        "vault-too-large",
+        "Something is larger than the vault's format can hold.",
+    ),
+    (
+        "vault-unreachable",
+        "The store of the vault cannot be reached.",
+    ),
+    (
+        "vault-unsuitable",
+        "The store of the vault cannot put without overwriting.",
+    ),
+    ("vault-wrong-key", "The key does not open the vault."),
+];
