@@ -4,7 +4,7 @@ use model::{CheckFinding, CheckReport, Connection, Fault, FindingLevel};
 
 use crate::error::SqliteError;
 use crate::site::{Kind, Listed, SiteDirectory};
-use crate::snapshot::require_dbpage;
+use crate::snapshot::has_dbpage;
 
 pub(crate) fn check(connection: &Connection) -> Result<CheckReport, SqliteError> {
     let mut findings = vec![reading()?];
@@ -23,18 +23,17 @@ pub(crate) fn check(connection: &Connection) -> Result<CheckReport, SqliteError>
 }
 
 fn reading() -> Result<CheckFinding, SqliteError> {
-    let memory = rusqlite::Connection::open_in_memory().map_err(|source| SqliteError::Sqlite {
+    let asked = rusqlite::Connection::open_in_memory().and_then(|memory| has_dbpage(&memory));
+    let there = asked.map_err(|source| SqliteError::Sqlite {
         doing: "opening",
         path: ":memory:".into(),
         source,
     })?;
-    Ok(match require_dbpage(&memory) {
-        Ok(()) => finding(
-            FindingLevel::Ok,
-            "reading",
-            "SQLite was compiled with sqlite_dbpage, by which pages are read.".to_owned(),
-        ),
-        Err(error) => fault("reading", &error),
+    Ok(if there {
+        let detail = "SQLite was compiled with sqlite_dbpage, by which pages are read.";
+        finding(FindingLevel::Ok, "reading", detail.to_owned())
+    } else {
+        fault("reading", &SqliteError::NoDbpage)
     })
 }
 

@@ -40,18 +40,12 @@ impl Snapshot {
         max_age: Option<Duration>,
     ) -> Result<Self, SqliteError> {
         let database = open_read_only(path)?;
-        require_dbpage(&database)?;
-        let begin = || -> rusqlite::Result<(PageFacts, HeaderFacts)> {
-            database.execute_batch("BEGIN")?;
-            // BEGIN alone takes no snapshot; the first read does.
-            database.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-            let pages = PageFacts::new(
-                pragma(&database, "page_size")?,
-                pragma(&database, "page_count")?,
-            );
-            Ok((pages, header(&database)?))
-        };
-        let (pages, header) = begin().map_err(|error| SqliteError::of("reading", path, error))?;
+        let failed = |error| SqliteError::of("reading", path, error);
+        begin(&database).map_err(failed)?;
+        if !has_dbpage(&database).map_err(failed)? {
+            return Err(SqliteError::NoDbpage);
+        }
+        let (pages, header) = facts(&database).map_err(failed)?;
         Ok(Snapshot {
             path: path.to_owned(),
             database: Mutex::new(database),
@@ -132,19 +126,13 @@ impl Snapshot {
     }
 }
 
-/// Refuses to go on where SQLite lacks the virtual table.
-pub(crate) fn require_dbpage(database: &Connection) -> Result<(), SqliteError> {
-    let there = database
-        .query_row(
-            "SELECT 1 FROM pragma_module_list WHERE name = 'sqlite_dbpage'",
-            [],
-            |_| Ok(()),
-        )
-        .optional();
-    match there {
-        Ok(Some(())) => Ok(()),
-        _ => Err(SqliteError::NoDbpage),
-    }
+/// Whether SQLite was compiled with the virtual table that pages are read by.
+pub(crate) fn has_dbpage(database: &Connection) -> rusqlite::Result<bool> {
+    let module = "SELECT 1 FROM pragma_module_list WHERE name = 'sqlite_dbpage'";
+    Ok(database
+        .query_row(module, [], |_| Ok(()))
+        .optional()?
+        .is_some())
 }
 
 /// Counts what can be counted: a table whose index needs a collation of the application cannot,
@@ -195,6 +183,20 @@ fn append(row: &rusqlite::Row<'_>, page_size: u32, buffer: &mut Vec<u8>) -> rusq
     let data = row.get_ref(0)?.as_blob()?;
     buffer.extend_from_slice(data);
     Ok(data.len() == page_size as usize)
+}
+
+/// BEGIN alone takes no snapshot; the first read does.
+fn begin(database: &Connection) -> rusqlite::Result<()> {
+    database.execute_batch("BEGIN")?;
+    database.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
+fn facts(database: &Connection) -> rusqlite::Result<(PageFacts, HeaderFacts)> {
+    let pages = PageFacts::new(
+        pragma(database, "page_size")?,
+        pragma(database, "page_count")?,
+    );
+    Ok((pages, header(database)?))
 }
 
 fn header(database: &Connection) -> rusqlite::Result<HeaderFacts> {

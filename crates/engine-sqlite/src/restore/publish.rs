@@ -3,7 +3,7 @@
 //! In this order, so that at any moment a crash leaves the old file or the new one under the name,
 //! and the old one under at least one name:
 //!
-//! 1. the old file is locked against everybody and its -wal is played into it,
+//! 1. nobody else has the old file open, and its -wal is played into it,
 //! 2. it gets a second name (a hard link), and the directory is synced,
 //! 3. the working file is renamed to the target's name, and the directory is synced.
 
@@ -114,7 +114,12 @@ impl Publishing {
     fn replace(&self, working: TempPath, old: &Metadata) -> Result<String, SqliteError> {
         let target = self.site.file(&self.name);
         // In rollback mode this connection keeps its lock until the swap is over.
-        let lock = put_to_rest(&target)?;
+        // An empty file has nothing to lose, and a lock would write a header into it.
+        let lock = if old.len() == 0 {
+            None
+        } else {
+            put_to_rest(&target)?
+        };
         self.refuse_side_files()?;
         let now = self.site.look(&self.name)?;
         let is_same = |now: Metadata| (now.dev(), now.ino()) == (old.dev(), old.ino());
@@ -196,40 +201,44 @@ fn no_clobber(working: TempPath, target: &Path) -> Result<(), SqliteError> {
 
 /// Makes sure that nobody uses a database and that all of it is in its one file.
 ///
-/// In WAL mode every program that has it open holds a lock, so that the exclusive one shows that
-/// nobody has; the -wal is played back, and closing removes it. In rollback mode a program that
-/// has it open without a transaction holds no lock and cannot be seen: `findings` warns of it.
+/// In WAL mode the last one who closes it removes the -wal: after our own opening and closing it
+/// is gone exactly if nobody else has the file open. In rollback mode a program that has it open
+/// without a transaction holds no lock and cannot be seen (`findings` warns of it); the lock that
+/// is answered keeps everybody out until it is dropped.
 fn put_to_rest(target: &Path) -> Result<Option<Connection>, SqliteError> {
+    let database = open(target, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let failed = |error| match SqliteError::of("locking", target, error) {
         SqliteError::Locked { path } => SqliteError::TargetInUse { path },
         other => other,
     };
-    let database = open(target, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let is_wal = lock_alone(&database).map_err(failed);
-    match is_wal {
-        Ok(true) => {
+    match lock_or_empty_wal(&database).map_err(failed) {
+        Ok(Rest::Locked) => Ok(Some(database)),
+        Ok(Rest::WalEmptied) => {
             database.close().map_err(|(_, error)| failed(error))?;
             Ok(None)
         }
-        Ok(false) => Ok(Some(database)),
         // A damaged database is kept as it is.
-        Err(SqliteError::Corrupt { .. } | SqliteError::NotADatabase { .. }) => Ok(None),
+        Err(SqliteError::Corrupt { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Answers whether it is in WAL mode.
-fn lock_alone(database: &Connection) -> rusqlite::Result<bool> {
-    database.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    database.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+enum Rest {
+    Locked,
+    WalEmptied,
+}
+
+fn lock_or_empty_wal(database: &Connection) -> rusqlite::Result<Rest> {
     let mode: String = pragma(database, "journal_mode")?;
     if mode != "wal" {
-        return Ok(false);
+        database.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        database.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+        return Ok(Rest::Locked);
     }
     let busy: bool = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy {
         let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
         return Err(rusqlite::Error::SqliteFailure(busy, None));
     }
-    Ok(true)
+    Ok(Rest::WalEmptied)
 }

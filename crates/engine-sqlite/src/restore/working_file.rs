@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use model::ServerExecutionId;
 use tempfile::TempPath;
@@ -132,12 +133,23 @@ impl WorkingFile {
     }
 }
 
-/// The seam's order says that all loaders are dropped by now.
-pub(crate) fn sole(working: Arc<WorkingFile>) -> Result<WorkingFile, SqliteError> {
-    Arc::try_unwrap(working).map_err(|_| SqliteError::Order {
-        step: "publish or discard",
-        needs: "the drop of all loaders",
-    })
+/// The seam's order says that all loaders are dropped by now. A write whose loader was dropped in
+/// the middle of it still runs on its thread: it is waited for, a while.
+pub(crate) fn sole(mut working: Arc<WorkingFile>) -> Result<WorkingFile, SqliteError> {
+    let limit = Instant::now() + Duration::from_secs(5);
+    loop {
+        working = match Arc::try_unwrap(working) {
+            Ok(alone) => return Ok(alone),
+            Err(shared) => shared,
+        };
+        if Instant::now() > limit {
+            return Err(SqliteError::Order {
+                step: "publish or discard",
+                needs: "the drop of all loaders",
+            });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Short, whatever the target is called: the name of the target goes in as a hash.
