@@ -69,11 +69,10 @@ impl Inner {
     }
 
     pub(crate) fn owner(&self) -> Result<vault::OwnerId, JobsError> {
-        Ok(self
-            .catalog
+        self.catalog
             .node_id()
             .parse()
-            .map_err(|_| JobsError::NodeId)?)
+            .map_err(|_| JobsError::NodeId)
     }
 }
 

@@ -1,0 +1,12 @@
+//! The runner with a real catalog, a real vault on disk, and an engine in memory that fails where
+//! a test says.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod abort;
+mod backup;
+mod crash;
+mod node;
+mod queue;
+mod restore;
+mod retention;
+mod sites;
