@@ -187,10 +187,11 @@ impl Keys {
             ));
         }
         let wrapped = [&file.by_site_key, &file.by_recovery_key][by.wrap()];
-        let mut sealed = Zeroizing::new(
-            hex::decode(wrapped)
-                .map_err(|_| VaultError::damaged(path, "a wrapped key is not hexadecimal"))?,
-        );
+        let not_hex = || VaultError::damaged(path, "a wrapped key is not lower-case hexadecimal");
+        if wrapped.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(not_hex());
+        }
+        let mut sealed = Zeroizing::new(hex::decode(wrapped).map_err(|_| not_hex())?);
         let key = aead_key(&wrapping_key(by, file.vault_id, file.key_id))?;
         let aad = Aad::from(bound(file.vault_id, file.key_id));
         let opened = key.open_in_place(zero_nonce(), aad, &mut sealed);

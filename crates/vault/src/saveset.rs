@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{BlockIndex, SavesetId};
-use serde::Deserialize;
 
 use crate::manifest::{MANIFEST_FORMAT, MAX_MANIFEST_BYTES};
 use crate::pack_reader::on_cpu;
 use crate::saveset_writer::{MAX_SEALED_MANIFEST, manifest_path};
 use crate::seal::{Kind, open, parse};
+use crate::vault::versioned;
 use crate::{
     Depth, FrameRun, Manifest, RunReader, SegmentEntry, TableSheet, Tombstone, Vault, VaultError,
 };
@@ -259,19 +259,7 @@ pub struct VerifyReport {
 }
 
 fn checked(id: SavesetId, path: &str, plain: &[u8]) -> Result<Manifest, VaultError> {
-    #[derive(Deserialize)]
-    struct Version {
-        format: u64,
-    }
-    let version: Version = parse(path, plain)?;
-    if version.format > MANIFEST_FORMAT {
-        return Err(VaultError::NewerFormat {
-            path: path.to_owned(),
-            found: version.format,
-            known: MANIFEST_FORMAT,
-        });
-    }
-    let manifest: Manifest = parse(path, plain)?;
+    let manifest: Manifest = versioned(path, plain, MANIFEST_FORMAT)?;
     if manifest.saveset_id != id {
         let what = format!("it is of saveset {}", manifest.saveset_id);
         return Err(VaultError::damaged(path, what));

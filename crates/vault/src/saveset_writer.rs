@@ -104,12 +104,18 @@ impl Vault {
         }
     }
 
-    /// One more than every manifest, tombstone and pin.
+    /// One more than every manifest, tombstone and pin. A pin whose saveset is settled protects
+    /// nothing any more and is removed: its run ended between its commit and its pin's removal.
     async fn next_id(&self) -> Result<SavesetId, VaultError> {
         let settled = self.saveset_ids().await?;
-        let pinned = self.pins().await?.into_iter().map(|pin| pin.saveset_id);
-        let highest = settled.into_iter().chain(pinned).map(SavesetId::get).max();
-        SavesetId::new(highest.unwrap_or(0) + 1).map_err(|error| VaultError::Internal {
+        let mut highest = settled.last().map_or(0, |id| id.get());
+        for pin in self.pins().await? {
+            if settled.binary_search(&pin.saveset_id).is_ok() {
+                self.remove_pin(pin.execution.execution).await?;
+            }
+            highest = highest.max(pin.saveset_id.get());
+        }
+        SavesetId::new(highest + 1).map_err(|error| VaultError::Internal {
             doing: "take a saveset id",
             why: error.to_string(),
         })

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::random;
 use crate::keys::{KEY_FORMAT, KeyFile, Keys};
 use crate::pack_reader::FooterCache;
+use crate::seal::parse;
 use crate::store::{Failed, PutNew, Store, StoreLimits, says_there};
 use crate::{OwnerId, RecoveryKey, SiteKey, Unlock, VaultError, VaultId};
 
@@ -140,6 +141,11 @@ impl Vault {
     /// The vault's id.
     pub fn id(&self) -> VaultId {
         self.0.keys.vault()
+    }
+
+    /// The store it is in.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        self.0.store.inner()
     }
 
     /// Checks that `owner` is the vault's owner; one that has none becomes its. Only then may
@@ -309,18 +315,26 @@ fn json(path: &str, value: &impl Serialize) -> Result<Bytes, VaultError> {
 }
 
 /// Reads JSON with a `format`; a newer one is refused before anything else is looked at.
-fn versioned<T: DeserializeOwned>(path: &str, text: &[u8], known: u64) -> Result<T, VaultError> {
+pub(crate) fn versioned<T: DeserializeOwned>(
+    path: &str,
+    text: &[u8],
+    known: u64,
+) -> Result<T, VaultError> {
     #[derive(Deserialize)]
     struct Version {
         format: u64,
     }
-    let version: Version = crate::seal::parse(path, text)?;
-    if version.format > known {
-        return Err(VaultError::NewerFormat {
+    let version: Version = parse(path, text)?;
+    match version.format {
+        0 => Err(VaultError::damaged(
+            path,
+            "it has format version 0, as none has",
+        )),
+        found if found > known => Err(VaultError::NewerFormat {
             path: path.to_owned(),
-            found: version.format,
+            found,
             known,
-        });
+        }),
+        _ => parse(path, text),
     }
-    crate::seal::parse(path, text)
 }
