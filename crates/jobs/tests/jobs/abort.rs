@@ -81,19 +81,33 @@ async fn an_aborted_restore_takes_away_what_it_made() {
 }
 
 #[tokio::test]
-async fn a_job_without_auto_abort_is_left_alone() {
-    // The deadline itself is minutes long; that it is computed from the job is what can be shown
-    // here without waiting for one.
+async fn a_run_past_its_limit_is_aborted_and_one_within_it_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let (node, _) = Node::with_job(&dir).await;
     let mut definition = nightly();
-    definition.is_auto_abort_active = true;
-    definition.auto_abort_in_minutes = 1;
+    (
+        definition.is_auto_abort_active,
+        definition.auto_abort_in_minutes,
+    ) = (true, 3);
     let job = node
         .catalog()
         .create_job(&site(), &definition)
         .await
         .unwrap()
         .job_id;
-    node.backed_up(job).await;
+    node.engine.trouble(Stage::Piece, 1, Trouble::Hang);
+    let id = node.execute(job).await;
+    node.engine.reached(Stage::Piece, 1).await;
+    node.clock.advance(Duration::from_secs(150));
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let running = node.catalog().execution(&site(), id).await.unwrap();
+    assert_eq!(running.status, ExecutionStatus::Running);
+    node.clock.advance(Duration::from_secs(60));
+    let ended = node.ended(id).await;
+    assert_eq!(ended.status, ExecutionStatus::Aborted);
+    assert!(
+        ended.status_detail.contains("longer than 3 minutes"),
+        "{}",
+        ended.status_detail
+    );
 }

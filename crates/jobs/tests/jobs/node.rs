@@ -2,15 +2,15 @@
 //! ends its runtime in the middle of whatever it does.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use catalog::{Catalog, Execution, MasterKey};
 use jobs::{ExecuteRequest, Jobs, Registry, RestoreDraft, Restored, Settings, restore_job};
 use model::{
-    BackupMechanism, Credentials, ExecutionId, ExecutionStatus, JobDefinition, JobId, JobType,
-    ObjectName, RunType, SavesetId, Selection, SiteConnection, SiteDefinition, SiteId, SiteSecrets,
-    SiteType, SystemClock, VaultLocation,
+    BackupMechanism, Clock, Credentials, ExecutionId, ExecutionStatus, JobDefinition, JobId,
+    JobType, Moment, ObjectName, RunType, SavesetId, Selection, SiteConnection, SiteDefinition,
+    SiteId, SiteSecrets, SiteType, SystemClock, VaultLocation,
 };
 use tempfile::TempDir;
 use testkit::memory_engine::{MemoryDatabase, MemoryEngine};
@@ -20,9 +20,26 @@ use tokio_util::sync::CancellationToken;
 pub struct Node {
     pub jobs: Jobs,
     pub engine: MemoryEngine,
+    pub clock: Arc<HurriedClock>,
     runtime: Option<Runtime>,
     shutdown: CancellationToken,
     runner: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// The system's clock, put forward by hand.
+#[derive(Default)]
+pub struct HurriedClock(Mutex<Duration>);
+
+impl HurriedClock {
+    pub fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for HurriedClock {
+    fn now(&self) -> Moment {
+        SystemClock.now().plus(*self.0.lock().unwrap())
+    }
 }
 
 pub fn site() -> SiteId {
@@ -101,19 +118,16 @@ impl Node {
             .build()
             .unwrap();
         let data = dir.path().join("data");
+        let clock = Arc::new(HurriedClock::default());
+        let ticking = clock.clone();
         let shutdown = CancellationToken::new();
         let (registry, token) = (
             Registry::new().with(Arc::new(engine.clone())),
             shutdown.clone(),
         );
         let started = runtime.spawn(async move {
-            let catalog = open_catalog(&data).await;
-            let jobs = Jobs::new(
-                catalog,
-                registry,
-                Arc::new(SystemClock),
-                Settings::default(),
-            );
+            let catalog = open_catalog(&data, ticking.clone()).await;
+            let jobs = Jobs::new(catalog, registry, ticking, Settings::default());
             jobs.recover().await.unwrap();
             let runner = running.then(|| {
                 let (jobs, token) = (jobs.clone(), token);
@@ -125,6 +139,7 @@ impl Node {
         Node {
             jobs,
             engine,
+            clock,
             runtime: Some(runtime),
             shutdown,
             runner,
@@ -253,10 +268,10 @@ impl Drop for Node {
 }
 
 /// A killed runtime lets go of its catalog only when its last thread is gone.
-async fn open_catalog(data: &Path) -> Catalog {
+async fn open_catalog(data: &Path, clock: Arc<HurriedClock>) -> Catalog {
     for _ in 0..200 {
         let key = MasterKey::from_text(&"ab".repeat(32).into()).unwrap();
-        match Catalog::open(data, key, Arc::new(SystemClock)).await {
+        match Catalog::open(data, key, clock.clone()).await {
             Err(catalog::CatalogError::Locked { .. }) => {
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
