@@ -8,7 +8,7 @@ mod wire;
 pub(crate) use cancel::CancelKey;
 pub(crate) use endpoint::{Endpoint, Place};
 pub(crate) use tls::system_roots;
-pub(crate) use wire::{LentWire, Wire};
+pub(crate) use wire::{BlockingWire, Closer, LentWire, Wire};
 
 use model::{Connection, Credentials};
 

@@ -97,6 +97,14 @@ pub enum PostgresError {
         /// Who holds what, with the query.
         holders: String,
     },
+    /// The role may not read everything that is selected.
+    #[error("the role {role} may not read {objects}")]
+    NoRights {
+        /// The role.
+        role: String,
+        /// Some of them.
+        objects: String,
+    },
     /// Others waited too long for our locks.
     #[error("gave way after {seconds} s to what waited for a lock of this run: {waiting}")]
     GaveWay {
@@ -313,6 +321,7 @@ impl PostgresError {
                 ("source-connection-lost", Blame::Source, Retry::Later)
             }
             E::Locked { .. } => ("lock-not-available", Blame::Busy, Retry::Later),
+            E::NoRights { .. } => ("insufficient-privilege", Blame::Access, Retry::Never),
             E::GaveWay { .. } => ("gave-way-to-ddl", Blame::Busy, Retry::Later),
             E::SnapshotTooOld { .. } => ("snapshot-too-old", Blame::Source, Retry::Never),
             E::CatalogChanged { .. } | E::TablesMoved { .. } => {

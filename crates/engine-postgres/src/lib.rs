@@ -10,22 +10,36 @@
 //! ```
 //!
 //! The pieces: `connect` (URL, TLS, sockets), `session` (the settings of every connection),
-//! `tools` (pg_dump and its sisters), `snapshot` (locks, the exported snapshot, watching whom we
-//! block), `inventory` (what is in a database), `fingerprint` and `format` (the shape of rows),
+//! `tools` (pg_dump and its sisters), `locks`, `snapshot` and `watch` (locks first, the exported
+//! snapshot, whom we block), `source` (a backup from its plan to its end), `inventory` (what is in a database), `fingerprint` and `format` (the shape of rows),
 //! `copy` (the bulk reader), `dictionary`, `globals`, `sequences`, `large_objects` (what is no
 //! row), `restore` (all of it the other way round), `facts` (what the two halves tell each other).
 //!
 //! What this crate is not: it knows no vault, no catalog, no HTTP, and it parses no SQL. What
 //! pg_dump and pg_restore can do is left to them.
 
+mod browse;
+mod check;
 mod connect;
+mod copy;
+mod dictionary;
 mod engine;
 mod error;
 mod facts;
+mod fingerprint;
+mod format;
+mod globals;
 mod holdings;
+mod inventory;
+mod large_objects;
+mod locks;
 mod restore;
+mod sequences;
 mod session;
+mod snapshot;
+mod source;
 mod tools;
+mod watch;
 
 pub use engine::{PostgresEngine, PostgresOptions};
 pub use error::PostgresError;

@@ -186,11 +186,6 @@ impl Session {
         Ok(first.flatten())
     }
 
-    /// What stops the statement that runs on this session.
-    pub(crate) fn cancel_key(&self) -> Option<CancelKey> {
-        self.cancel.clone()
-    }
-
     /// Ends the session in order.
     pub(crate) async fn close(mut self) {
         self.cancel = None;

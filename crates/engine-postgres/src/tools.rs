@@ -149,8 +149,6 @@ pub(crate) struct ToolRun {
 /// How a run that succeeded ended.
 #[derive(Debug, Default)]
 pub(crate) struct ToolOutput {
-    /// What it said on standard output, cut to its end where it is long.
-    pub stdout: String,
     /// What it said on standard error, cut to its end where it is long: warnings.
     pub stderr: String,
 }
@@ -180,12 +178,6 @@ impl ToolRun {
     /// One more argument.
     pub(crate) fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.command.arg(argument.into());
-        self
-    }
-
-    /// One more variable of its environment.
-    pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
-        self.command.env(key, value);
         self
     }
 
@@ -221,12 +213,11 @@ impl ToolRun {
             program: program.clone(),
             source,
         };
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child: Child = self.command.spawn().map_err(failed)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (stdout, stderr, status) = tokio::join!(end_of(stdout), end_of(stderr), child.wait());
+        let stderr = child.stderr.take();
+        let (stderr, status) = tokio::join!(end_of(stderr), child.wait());
         let output = ToolOutput {
-            stdout: stdout.map_err(failed)?,
             stderr: stderr.map_err(failed)?,
         };
         Ok((status.map_err(failed)?, output))

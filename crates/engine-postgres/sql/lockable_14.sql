@@ -1,0 +1,15 @@
+-- The tables whose rows a backup reads, by name, for LOCK: read before the snapshot is taken.
+SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+       -- A table whose policies would hide rows from this role cannot be read whole.
+       pg_catalog.has_table_privilege(c.oid, 'SELECT')
+         AND NOT pg_catalog.row_security_active(c.oid) AS readable
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_depend d
+    ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.objsubid = 0
+   AND d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+  LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+   AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
+   AND (e.oid IS NULL OR c.oid = ANY (e.extconfig))
+ ORDER BY c.oid

@@ -1,0 +1,245 @@
+//! Looking at a server before it is backed up: what is there, what is missing, what helps.
+
+use std::path::PathBuf;
+
+use model::{CheckFinding, CheckReport, Fault, FindingLevel};
+
+use crate::connect::Endpoint;
+use crate::error::PostgresError;
+use crate::session::Session;
+use crate::tools;
+
+/// What the check shows itself as.
+const APPLICATION_NAME: &str = "backstay check";
+
+/// Looks. Whatever goes wrong is a finding.
+pub(crate) async fn check(
+    endpoint: &Endpoint,
+    streams: usize,
+    tool_directories: &[PathBuf],
+) -> CheckReport {
+    let mut check = Check::default();
+    match Session::open(endpoint, APPLICATION_NAME).await {
+        Ok(session) => {
+            check.report.version = Some(format!("PostgreSQL {}", session.version()));
+            check.found(
+                FindingLevel::Ok,
+                "connection",
+                format!("{} answers as {}", endpoint.address(), endpoint.user()),
+                None,
+            );
+            if let Err(error) = check.server(&session, streams).await {
+                check.failed("rights", &error);
+            }
+            check.tools(session.major(), tool_directories).await;
+            session.close().await;
+        }
+        Err(error) => check.failed("connection", &error),
+    }
+    check.report
+}
+
+#[derive(Default)]
+struct Check {
+    report: CheckReport,
+}
+
+/// What the role may do, in the order of `sql/rights_14.sql`.
+struct Rights {
+    superuser: bool,
+    bypass_rls: bool,
+    read_all_data: bool,
+    read_all_stats: bool,
+    checkpoint: Option<bool>,
+}
+
+impl Check {
+    fn found(&mut self, level: FindingLevel, what: &str, detail: String, remedy: Option<String>) {
+        self.report.findings.push(CheckFinding {
+            level,
+            what: what.into(),
+            detail,
+            remedy,
+        });
+    }
+
+    fn failed(&mut self, what: &str, error: &PostgresError) {
+        let fault: &dyn Fault = error;
+        self.found(FindingLevel::Error, what, fault.sentence(), error.hint());
+    }
+
+    async fn server(&mut self, session: &Session, streams: usize) -> Result<(), PostgresError> {
+        self.pooler(session).await?;
+        self.rights(session).await?;
+        self.unreadable(session).await?;
+        self.limits(session, streams).await
+    }
+
+    /// A pooler that gives each transaction another backend loses settings, locks and snapshot.
+    async fn pooler(&mut self, session: &Session) -> Result<(), PostgresError> {
+        let sql = "SELECT pg_catalog.pg_backend_pid()::pg_catalog.text";
+        let doing = "looking for a pooler";
+        let first = session.text(sql, doing).await?;
+        let second = session.text(sql, doing).await?;
+        let mark = "SELECT pg_catalog.current_setting('search_path')";
+        let kept = session.text(mark, doing).await?;
+        let same = first == second && first.as_deref() == Some(&session.pid().to_string());
+        if same && matches!(kept.as_deref(), Some("" | "\"\"")) {
+            self.found(
+                FindingLevel::Ok,
+                "session",
+                "a session keeps its backend".into(),
+                None,
+            );
+        } else {
+            self.found(
+                FindingLevel::Error,
+                "session",
+                "a connection pooler gives each statement another backend, so that no snapshot can be held".into(),
+                Some("connect to PostgreSQL itself, or to a pooler in session mode".into()),
+            );
+        }
+        Ok(())
+    }
+
+    async fn rights(&mut self, session: &Session) -> Result<(), PostgresError> {
+        let sql = include_str!("../sql/rights_14.sql");
+        let row = session
+            .row(sql, &[], "reading the rights of the role")
+            .await?;
+        let role: String = row.get("role");
+        let rights = Rights {
+            superuser: row.get("superuser"),
+            bypass_rls: row.get("bypass_rls"),
+            read_all_data: row.get("read_all_data"),
+            read_all_stats: row.get("read_all_stats"),
+            checkpoint: row.get("checkpoint"),
+        };
+        if rights.superuser {
+            self.found(
+                FindingLevel::Warning,
+                "role",
+                format!("{role} is a superuser, which a backup does not need"),
+                Some(least_rights("backstay", session.major())),
+            );
+            return Ok(());
+        }
+        let advice = Some(least_rights(&role, session.major()));
+        let mut lacks = |has: bool, level, right: &str, lost: &str| {
+            let (level, detail) = match has {
+                true => (FindingLevel::Ok, format!("{role} has {right}")),
+                false => (level, format!("{role} lacks {right}: {lost}")),
+            };
+            let remedy = advice.clone().filter(|_| !has);
+            self.found(level, "role", detail, remedy);
+        };
+        lacks(
+            rights.read_all_data,
+            FindingLevel::Warning,
+            "pg_read_all_data",
+            "tables that are made later may not be readable, and large objects are not",
+        );
+        lacks(
+            rights.bypass_rls,
+            FindingLevel::Warning,
+            "BYPASSRLS",
+            "a table with row level security cannot be backed up",
+        );
+        lacks(
+            rights.read_all_stats,
+            FindingLevel::Warning,
+            "pg_read_all_stats",
+            "who holds a lock, or waits for this role, is told without the query",
+        );
+        if let Some(checkpoint) = rights.checkpoint {
+            lacks(
+                checkpoint,
+                FindingLevel::Warning,
+                "pg_checkpoint",
+                "changed blocks of a delta are found later, or by hash",
+            );
+        }
+        Ok(())
+    }
+
+    async fn unreadable(&mut self, session: &Session) -> Result<(), PostgresError> {
+        let tables = crate::locks::list(session).await?;
+        let unreadable: Vec<String> = tables
+            .iter()
+            .filter(|table| !table.readable)
+            .map(crate::locks::Lockable::qualified)
+            .collect();
+        let detail = match unreadable.len() {
+            0 => format!("all {} tables of this database are readable", tables.len()),
+            n => format!(
+                "{n} of {} tables of this database are not readable: {}",
+                tables.len(),
+                unreadable[..n.min(10)].join(", ")
+            ),
+        };
+        let level = match unreadable.is_empty() {
+            true => FindingLevel::Ok,
+            false => FindingLevel::Error,
+        };
+        self.found(level, "tables", detail, None);
+        Ok(())
+    }
+
+    async fn limits(&mut self, session: &Session, streams: usize) -> Result<(), PostgresError> {
+        let sql = include_str!("../sql/limits_14.sql");
+        let row = session.row(sql, &[], "reading the limits").await?;
+        let needed = i64::try_from(streams).unwrap_or(i64::MAX).saturating_add(2);
+        let (free, most): (i64, i64) = (row.get("free"), row.get("most"));
+        let detail =
+            format!("{streams} streams take {needed} connections; {free} of {most} are free");
+        match needed <= free {
+            true => self.found(FindingLevel::Ok, "connections", detail, None),
+            false => self.found(
+                FindingLevel::Error,
+                "connections",
+                detail,
+                Some(format!(
+                    "ALTER SYSTEM SET max_connections = {}; -- and restart",
+                    most + needed
+                )),
+            ),
+        }
+        let (tables, room): (i64, i64) = (row.get("tables"), row.get("lock_room"));
+        let locks = tables.saturating_mul(needed);
+        let detail = format!("{tables} tables take about {locks} locks; there is room for {room}");
+        match locks <= room {
+            true => self.found(FindingLevel::Ok, "locks", detail, None),
+            false => self.found(
+                FindingLevel::Error,
+                "locks",
+                detail,
+                Some(format!(
+                    "ALTER SYSTEM SET max_locks_per_transaction = {}; -- and restart",
+                    row.get::<_, i64>("locks_each") * locks / room.max(1) + 1
+                )),
+            ),
+        }
+        Ok(())
+    }
+
+    async fn tools(&mut self, major: u32, directories: &[PathBuf]) {
+        match tools::find(major, directories).await {
+            Ok(found) => self.found(
+                FindingLevel::Ok,
+                "pg_dump",
+                format!("version {} at {}", found.major, found.pg_dump.display()),
+                None,
+            ),
+            Err(error) => self.failed("pg_dump", &error),
+        }
+    }
+}
+
+/// The SQL that makes a role with exactly the rights that a backup needs.
+pub(crate) fn least_rights(role: &str, major: u32) -> String {
+    let name = format!("\"{}\"", role.replace('"', "\"\""));
+    let checkpoint = if major >= 15 { ", pg_checkpoint" } else { "" };
+    format!(
+        "CREATE ROLE {name} LOGIN; -- if it is not there; then \\password\nALTER ROLE {name} BYPASSRLS;\nGRANT pg_read_all_data, pg_read_all_stats{checkpoint} TO {name};"
+    )
+}

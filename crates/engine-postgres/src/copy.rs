@@ -1,0 +1,5 @@
+//! COPY OUT in bulk: ranges of a table, and the reader of one stream.
+
+pub(crate) mod frames;
+pub(crate) mod ranges;
+pub(crate) mod reader;

@@ -1,0 +1,211 @@
+//! Taking ACCESS SHARE on all tables without ever standing in anybody's way for long.
+//!
+//! A statement that waits for ACCESS EXCLUSIVE behind our lock blocks every later reader of that
+//! table, and PostgreSQL may choose the user's transaction as the victim of a deadlock in which
+//! we wait while we hold. So a lock is waited for less long than `deadlock_timeout`; then all are
+//! given back and everything begins anew.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::error::SqlState;
+
+use crate::error::PostgresError;
+use crate::inventory::{Oid, Table, quoted};
+use crate::session::Session;
+use crate::watch::words;
+
+/// How long the taking of locks is tried where nothing else is set.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tables in one LOCK statement.
+const BATCH: usize = 500;
+
+/// The rows of large objects; locked with the tables.
+const LARGE_OBJECTS: &str = "pg_catalog.pg_largeobject";
+
+/// A table as it was listed before the snapshot.
+#[derive(Debug, Clone)]
+pub(crate) struct Lockable {
+    pub oid: Oid,
+    pub schema: String,
+    pub name: String,
+    /// Whether the role may read all its rows.
+    pub readable: bool,
+}
+
+impl Lockable {
+    /// As an error or a warning names it.
+    pub(crate) fn qualified(&self) -> String {
+        model::ObjectName::two(&self.schema, &self.name).to_string()
+    }
+}
+
+/// Lists the tables, outside of the transaction that will hold the snapshot.
+pub(crate) async fn list(session: &Session) -> Result<Vec<Lockable>, PostgresError> {
+    let sql = include_str!("../sql/lockable_14.sql");
+    let rows = session.rows(sql, &[], "listing the tables to lock").await?;
+    let tables = rows.iter().map(|row| Lockable {
+        oid: row.get(0),
+        schema: row.get(1),
+        name: row.get(2),
+        readable: row.get(3),
+    });
+    Ok(tables.collect())
+}
+
+/// How long one lock is waited for: a quarter of `deadlock_timeout`, so that nobody who began to
+/// wait for us shortly before finds a deadlock.
+pub(crate) async fn lock_timeout(session: &Session) -> Result<Duration, PostgresError> {
+    let sql = "SELECT setting::pg_catalog.int8 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'";
+    let row = session.row(sql, &[], "reading deadlock_timeout").await?;
+    let milliseconds = u64::try_from(row.get::<_, i64>(0)).unwrap_or(1000) / 4;
+    Ok(Duration::from_millis(milliseconds.clamp(5, 500)))
+}
+
+/// The statements that open the transaction and take the locks; none of them takes a snapshot.
+pub(crate) fn statements(tables: &[Lockable], timeout: Duration) -> String {
+    let mut sql = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL lock_timeout = {};",
+        timeout.as_millis()
+    );
+    let mut names: Vec<String> = tables
+        .iter()
+        .filter(|table| table.readable)
+        .map(|table| format!("{}.{}", quoted(&table.schema), quoted(&table.name)))
+        .collect();
+    names.push(LARGE_OBJECTS.to_owned());
+    for batch in names.chunks(BATCH) {
+        let list = batch.join(", ONLY ");
+        sql.push_str(&format!("LOCK TABLE ONLY {list} IN ACCESS SHARE MODE;"));
+    }
+    sql.push_str("SET LOCAL lock_timeout = 0;");
+    sql
+}
+
+/// Holds the tables that a snapshot sees against the locks that this session has.
+pub(crate) async fn check_ours(
+    session: &Session,
+    listed: &[Lockable],
+    seen: &[Table],
+) -> Result<(), PostgresError> {
+    let sql = include_str!("../sql/our_locks_14.sql");
+    let rows = session.rows(sql, &[], "checking the locks").await?;
+    let held: std::collections::HashSet<Oid> = rows.iter().map(|row| row.get(0)).collect();
+    let known: std::collections::HashMap<Oid, &Lockable> =
+        listed.iter().map(|table| (table.oid, table)).collect();
+    let moved = seen.iter().find(|table| match known.get(&table.oid) {
+        Some(known) if !known.readable => false,
+        Some(known) => {
+            known.schema != table.schema || known.name != table.name || !held.contains(&table.oid)
+        }
+        None => true,
+    });
+    match moved {
+        None => Ok(()),
+        Some(table) => Err(PostgresError::TablesMoved {
+            what: format!("{} is not the one that was locked", table.qualified()),
+        }),
+    }
+}
+
+/// Who keeps us from these tables, in words; asked outside of a transaction.
+pub(crate) async fn holders(
+    session: &Session,
+    tables: &[Lockable],
+) -> Result<Vec<String>, PostgresError> {
+    let sql = include_str!("../sql/lock_holders_14.sql");
+    let oids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
+    let rows = session
+        .rows(sql, &[&oids], "asking who holds locks")
+        .await?;
+    let one = |row: &tokio_postgres::Row| {
+        let who = match row.get::<_, Option<i32>>(0) {
+            Some(pid) => words(pid, row.get(4), row.get(5), row.get(6)),
+            None => "a prepared transaction".to_owned(),
+        };
+        let what: String = row.get(1);
+        match (
+            row.get::<_, Option<String>>(2),
+            row.get::<_, Option<String>>(3),
+        ) {
+            (Some(schema), Some(name)) => {
+                let table = model::ObjectName::two(schema, name);
+                format!("{table} is locked: {what} ACCESS EXCLUSIVE: {who}")
+            }
+            _ => format!("{what}: {who}"),
+        }
+    };
+    Ok(rows.iter().map(one).collect())
+}
+
+/// Whether everything should be given back and begun anew.
+pub(crate) fn is_passing(error: &PostgresError) -> bool {
+    let lock_of_dump = matches!(
+        error,
+        PostgresError::ToolFailed { stderr, .. }
+            // pg_dump repeats the statement that failed; it runs in the C locale.
+            if stderr.contains("LOCK TABLE ") || stderr.contains("cache lookup failed")
+                || stderr.contains("could not open relation with OID")
+    );
+    lock_of_dump
+        || matches!(error, PostgresError::TablesMoved { .. })
+        || error.is_lock_timeout()
+        || error.is_gone()
+        || error.sql_state() == Some(SqlState::T_R_DEADLOCK_DETECTED)
+}
+
+/// Tries for a while, from the first failure on.
+pub(crate) struct Patience {
+    limit: Duration,
+    first_failure: Option<Instant>,
+    tries: u32,
+    holders: Vec<String>,
+}
+
+impl Patience {
+    /// Patience for so long.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Patience {
+            limit,
+            first_failure: None,
+            tries: 0,
+            holders: Vec::new(),
+        }
+    }
+
+    /// Waits before the next try, or gives up with who is in the way. All locks are given back.
+    pub(crate) async fn pause(
+        &mut self,
+        error: PostgresError,
+        session: &Session,
+        tables: &[Lockable],
+    ) -> Result<(), PostgresError> {
+        let now = holders(session, tables).await?;
+        if !now.is_empty() {
+            self.holders = now;
+        }
+        let begun = *self.first_failure.get_or_insert_with(Instant::now);
+        self.tries += 1;
+        if begun.elapsed() >= self.limit {
+            return Err(self.give_up(error, begun.elapsed()));
+        }
+        tracing::debug!(tries = self.tries, %error, "locks are given back, and taken anew");
+        let pause = Duration::from_millis(100 << self.tries.min(4)).min(Duration::from_secs(1));
+        tokio::time::sleep(pause.min(self.limit)).await;
+        Ok(())
+    }
+
+    fn give_up(&self, error: PostgresError, after: Duration) -> PostgresError {
+        if matches!(error, PostgresError::TablesMoved { .. }) {
+            return error;
+        }
+        let holders = match self.holders.is_empty() {
+            true => format!("whoever held them was gone each time it was looked ({error})"),
+            false => self.holders.join("; "),
+        };
+        PostgresError::Locked {
+            seconds: after.as_secs(),
+            holders,
+        }
+    }
+}

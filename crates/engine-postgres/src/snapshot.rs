@@ -1,0 +1,198 @@
+//! One snapshot for many streams: locks first, then the snapshot, then everybody joins it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use model::{Progress, SkippedObject};
+use tempfile::NamedTempFile;
+
+use crate::connect::Endpoint;
+use crate::dictionary;
+use crate::error::PostgresError;
+use crate::inventory::Inventory;
+use crate::locks::{self, Lockable, Patience};
+use crate::session::Session;
+use crate::tools::PgTools;
+use crate::watch::{Limits, Watch, Watched};
+
+/// What a snapshot is asked for.
+pub(crate) struct Wanted {
+    pub endpoint: Endpoint,
+    pub application_name: String,
+    pub streams: usize,
+    pub limits: Limits,
+    pub patience: Duration,
+    pub skip_without_rights: bool,
+    pub tool_directories: Vec<PathBuf>,
+    pub progress: Arc<dyn Progress>,
+}
+
+/// A snapshot that is held, with all tables locked and the dictionary written in it.
+pub(crate) struct Held {
+    /// Holds the snapshot and its locks.
+    pub session: Arc<Session>,
+    /// Inside the snapshot, with locks of their own.
+    pub streams: Vec<Session>,
+    /// The tables that are read, and all types.
+    pub inventory: Inventory,
+    /// What pg_dump wrote.
+    pub dump: NamedTempFile,
+    /// The programs that wrote it.
+    pub tools: PgTools,
+    /// What the watch has decided.
+    pub watched: Arc<Watched>,
+    /// Ends when dropped.
+    pub watch: Watch,
+}
+
+/// What one try came to.
+struct Attempt {
+    inventory: Inventory,
+    dump: NamedTempFile,
+    watch: Watch,
+    watched: Arc<Watched>,
+}
+
+/// Takes locks, snapshot and dictionary; tries again while locks are in the way.
+pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
+    let open = || Session::open(&wanted.endpoint, &wanted.application_name);
+    let session = Arc::new(open().await?);
+    let tools = crate::tools::find(session.major(), &wanted.tool_directories).await?;
+    let streams = try_join_all((0..wanted.streams).map(|_| open())).await?;
+    let timeout = locks::lock_timeout(&session).await?;
+    let mut patience = Patience::new(wanted.patience);
+    loop {
+        let tables = locks::list(&session).await?;
+        refuse_unreadable(wanted, &tables)?;
+        let opening = Opening {
+            wanted,
+            session: &session,
+            streams: &streams,
+            tools: &tools,
+            tables: &tables,
+            timeout,
+        };
+        match opening.attempt().await {
+            Ok(attempt) => {
+                tell_skipped(wanted, &tables);
+                return Ok(Held {
+                    session,
+                    streams,
+                    inventory: attempt.inventory,
+                    dump: attempt.dump,
+                    tools,
+                    watched: attempt.watched,
+                    watch: attempt.watch,
+                });
+            }
+            Err(error) if locks::is_passing(&error) => {
+                opening.give_back().await?;
+                patience.pause(error, &session, &tables).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn refuse_unreadable(wanted: &Wanted, tables: &[Lockable]) -> Result<(), PostgresError> {
+    let unreadable: Vec<String> = tables
+        .iter()
+        .filter(|table| !table.readable)
+        .map(Lockable::qualified)
+        .collect();
+    if unreadable.is_empty() || wanted.skip_without_rights {
+        return Ok(());
+    }
+    let more = match unreadable.len() {
+        0..=10 => String::new(),
+        n => format!(" and {} more", n - 10),
+    };
+    let some: Vec<String> = unreadable.into_iter().take(10).collect();
+    Err(PostgresError::NoRights {
+        role: wanted.endpoint.user().to_owned(),
+        objects: format!("{}{more}", some.join(", ")),
+    })
+}
+
+fn tell_skipped(wanted: &Wanted, tables: &[Lockable]) {
+    for table in tables.iter().filter(|table| !table.readable) {
+        wanted.progress.skipped(SkippedObject {
+            object: table.qualified(),
+            reason: format!("the role {} may not read it", wanted.endpoint.user()),
+        });
+    }
+}
+
+/// One try.
+struct Opening<'a> {
+    wanted: &'a Wanted,
+    session: &'a Arc<Session>,
+    streams: &'a [Session],
+    tools: &'a PgTools,
+    tables: &'a [Lockable],
+    timeout: Duration,
+}
+
+impl Opening<'_> {
+    async fn attempt(&self) -> Result<Attempt, PostgresError> {
+        let lock = locks::statements(self.tables, self.timeout);
+        self.session.run(&lock, "locking the tables").await?;
+        let id = self.export().await?;
+        let mut inventory = Inventory::read(self.session).await?;
+        locks::check_ours(self.session, self.tables, &inventory.tables).await?;
+        inventory.tables.retain(|table| {
+            let listed = self.tables.iter().find(|listed| listed.oid == table.oid);
+            listed.is_some_and(|listed| listed.readable)
+        });
+        let watched = Arc::new(Watched::default());
+        let watch = Watch::start(
+            self.session.clone(),
+            self.wanted.application_name.clone(),
+            self.wanted.limits,
+            self.wanted.progress.clone(),
+            watched.clone(),
+        );
+        let joined = async {
+            // The locks of the streams come first: then nothing that queues up later keeps them
+            // from reading, however long pg_dump takes.
+            let join = format!("{lock} SET TRANSACTION SNAPSHOT '{id}';");
+            try_join_all(
+                self.streams
+                    .iter()
+                    .map(|s| s.run(&join, "joining the snapshot")),
+            )
+            .await?;
+            let excluded = self.tables.iter().filter(|table| !table.readable);
+            let major = self.session.major();
+            dictionary::dump(self.wanted, self.tools, major, &id, self.timeout, excluded).await
+        };
+        match joined.await {
+            Ok(dump) => Ok(Attempt {
+                inventory,
+                dump,
+                watch,
+                watched,
+            }),
+            // What the watch did to the run is the reason, not how a part of it felt that.
+            Err(error) => Err(watched.reason().unwrap_or(error)),
+        }
+    }
+
+    async fn export(&self) -> Result<String, PostgresError> {
+        let sql = "SELECT pg_catalog.pg_export_snapshot()";
+        let id = self.session.text(sql, "exporting the snapshot").await?;
+        id.ok_or_else(|| PostgresError::Lost {
+            doing: "exporting the snapshot".into(),
+        })
+    }
+
+    /// Gives back all locks.
+    async fn give_back(&self) -> Result<(), PostgresError> {
+        let doing = "giving back locks";
+        let all = std::iter::once(self.session.as_ref()).chain(self.streams);
+        try_join_all(all.map(|session| session.run("ROLLBACK", doing))).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,442 @@
+//! A backup as the rest of Backstay sees it: dictionary, plan, readers, end.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{
+    ClosingFacts, DictionaryPart, ObjectName, Outcome, Phase, RowFormat, SegmentReader, Source,
+    SourcePlan, TablePlan,
+};
+use tempfile::NamedTempFile;
+
+use crate::browse;
+use crate::copy::ranges::{self, TableSize};
+use crate::copy::reader::{CopyReader, CopyTable};
+use crate::dictionary;
+use crate::error::PostgresError;
+use crate::facts::{self, FACTS_VERSION, QualifiedName, TableFacts, TableKind, part};
+use crate::fingerprint::{Unlocked, shape};
+use crate::format;
+use crate::inventory::{self, Inventory, Table, quoted};
+use crate::sequences::{self, Sequence};
+use crate::session::Session;
+use crate::snapshot::{Held, Wanted};
+use crate::{globals, large_objects};
+
+/// How many parts the dictionary has before the rows are read.
+const PARTS: u64 = 4;
+
+/// One consistent snapshot of one database.
+pub(crate) struct PostgresSource {
+    wanted: Wanted,
+    held: Held,
+    server: Server,
+    sequences: Vec<Sequence>,
+    tables: Option<Arc<[CopyTable]>>,
+    /// A session with a newer snapshot, for the end of the run.
+    closing: Option<Session>,
+}
+
+/// What the closing facts say about the server.
+struct Server {
+    database_oid: u32,
+    encoding: String,
+    standby: bool,
+    snapshot: String,
+    snapshot_time: String,
+    block_size: u64,
+}
+
+impl PostgresSource {
+    /// Takes locks, snapshot and dictionary.
+    pub(crate) async fn open(wanted: Wanted) -> Result<PostgresSource, PostgresError> {
+        wanted.progress.phase_started(Phase::Dictionary, PARTS);
+        let held = crate::snapshot::hold(&wanted).await?;
+        wanted.progress.objects_done(Phase::Dictionary, 1);
+        let server = Server::read(&held.session).await?;
+        let sequences = sequences::list(&held.session).await?;
+        Ok(PostgresSource {
+            wanted,
+            held,
+            server,
+            sequences,
+            tables: None,
+            closing: None,
+        })
+    }
+
+    /// What the watch has decided comes before what it did to a part of the run.
+    fn fault(&self, error: PostgresError) -> PostgresError {
+        self.held.watched.reason().unwrap_or(error)
+    }
+
+    async fn parts(&mut self) -> Result<Vec<DictionaryPart>, PostgresError> {
+        let dump = self.held.dump.reopen().map_err(reopened)?;
+        let session = self.held.session.as_ref();
+        let database = dictionary::database_facts(session, &self.held.tools).await?;
+        self.wanted.progress.objects_done(Phase::Dictionary, 1);
+        let database = serde_json::to_vec(&database).map_err(|e| written(e.into()))?;
+        let large_objects = large_objects::facts(session).await?;
+        self.wanted.progress.objects_done(Phase::Dictionary, 1);
+        let globals = globals::dump(&self.wanted, &self.held.tools).await?;
+        self.wanted.progress.objects_done(Phase::Dictionary, 1);
+        let mut parts = vec![
+            DictionaryPart {
+                name: part::SCHEMA_DUMP.into(),
+                body: Box::new(dump),
+            },
+            DictionaryPart {
+                name: part::DATABASE.into(),
+                body: Box::new(io::Cursor::new(database)),
+            },
+            of_file(part::LARGE_OBJECTS, large_objects)?,
+        ];
+        if let Some(globals) = globals {
+            parts.push(of_file(part::GLOBALS, globals)?);
+        }
+        Ok(parts)
+    }
+
+    async fn make_plan(&mut self) -> Result<SourcePlan, PostgresError> {
+        let session = self.held.session.as_ref();
+        let inventory = &self.held.inventory;
+        let large = self.large_objects_size(session).await?;
+        let mut oids: Vec<u32> = inventory.tables.iter().map(|table| table.oid).collect();
+        let sizes = inventory::sizes_of(session, &oids).await?;
+        let parents = inventory.tables.iter().flat_map(|t| [t.root, t.through]);
+        let mut parents: Vec<u32> = parents.flatten().collect();
+        parents.sort_unstable();
+        parents.dedup();
+        let parents = inventory::names_of(session, &parents).await?;
+        let mut planned = Planned::default();
+        for table in &inventory.tables {
+            let size = sizes.get(&table.oid).copied().unwrap_or_default();
+            let facts = self.table_facts(inventory, table, &parents);
+            planned.add(inventory, table, facts, self.server.size(table, size));
+        }
+        if large.blocks > 0 {
+            planned.add_large_objects(&self.server.encoding, large);
+            oids.push(browse::LARGE_OBJECTS);
+        }
+        let database = self.wanted.endpoint.database();
+        let objects = browse::saveset_objects(session, database, &oids, &planned.plans).await?;
+        self.tables = Some(planned.copies.into());
+        Ok(SourcePlan {
+            tables: planned.plans,
+            objects,
+            tasks: ranges::cut(&planned.sizes),
+        })
+    }
+
+    async fn large_objects_size(&self, session: &Session) -> Result<TableSize, PostgresError> {
+        let sql = "SELECT pg_catalog.pg_relation_size('pg_catalog.pg_largeobject')";
+        let row = session
+            .row(sql, &[], "reading the size of large objects")
+            .await?;
+        let bytes = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+        Ok(TableSize {
+            blocks: blocks_of(bytes, self.server.block_size),
+            bytes,
+            by_ranges: true,
+        })
+    }
+
+    fn table_facts(
+        &self,
+        inventory: &Inventory,
+        table: &Table,
+        parents: &HashMap<u32, (String, String)>,
+    ) -> TableFacts {
+        let name_of = |oid: Option<u32>| {
+            let (schema, name) = parents.get(&oid?)?.clone();
+            Some(QualifiedName { schema, name })
+        };
+        let condition = table.condition.clone().filter(|c| !c.trim().is_empty());
+        // A condition is text of the database and cannot be escaped as names are: where it is not
+        // ASCII, the stream must speak UTF-8.
+        let foreign = condition.as_ref().is_some_and(|c| !c.is_ascii());
+        TableFacts {
+            version: FACTS_VERSION,
+            kind: TableKind::Rows,
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+            columns: inventory
+                .columns_of(table.oid)
+                .iter()
+                .filter(|column| !column.dropped && !column.generated)
+                .map(|column| column.name.clone())
+                .collect(),
+            encoding: match foreign {
+                true => "UTF8".into(),
+                false => self.server.encoding.clone(),
+            },
+            unlogged: table.unlogged,
+            partition_root: name_of(table.root),
+            load_through: name_of(table.through),
+            extension: table.extension.clone(),
+            extension_condition: condition,
+        }
+    }
+
+    async fn closing_session(&mut self) -> Result<Session, PostgresError> {
+        match self.closing.take() {
+            Some(session) => Ok(session),
+            None => Session::open(&self.wanted.endpoint, &self.wanted.application_name).await,
+        }
+    }
+
+    async fn read_late(&mut self) -> Result<Vec<DictionaryPart>, PostgresError> {
+        let session = self.closing_session().await?;
+        let progress = self.wanted.progress.as_ref();
+        let values = sequences::read(&session, &self.sequences, progress).await?;
+        self.closing = Some(session);
+        Ok(vec![of_file(part::SEQUENCES, values)?])
+    }
+
+    /// What locks do not hold is read again, while they still hold the rest.
+    async fn check_and_close(mut self) -> Result<ClosingFacts, PostgresError> {
+        let session = self.closing_session().await.map_err(|e| self.fault(e))?;
+        let later = async {
+            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+            session.run(begin, "reading the catalog again").await?;
+            let later = Inventory::read(&session).await?;
+            session.run("COMMIT", "reading the catalog again").await?;
+            Ok(later)
+        };
+        let later: Inventory = later.await.map_err(|e| self.fault(e))?;
+        if let Some(reason) = self.held.watched.reason() {
+            return Err(reason);
+        }
+        let before = Unlocked::of(&self.held.inventory);
+        if let Some(what) = before.difference(&Unlocked::of(&later)) {
+            return Err(PostgresError::CatalogChanged { what });
+        }
+        let facts = self.closing_facts(&session).await?;
+        session.close().await;
+        drop(self.held.watch);
+        // The watch may hold the session for a moment longer; then it is dropped with it.
+        if let Ok(session) = Arc::try_unwrap(self.held.session) {
+            session.close().await;
+        }
+        Ok(facts)
+    }
+
+    async fn closing_facts(&self, session: &Session) -> Result<ClosingFacts, PostgresError> {
+        let control = "SELECT s.system_identifier::pg_catalog.text || ' ' || c.timeline_id
+                         FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c";
+        let control = match session.text(control, "reading pg_control").await {
+            Ok(control) => control,
+            // Who may not read it misses nothing: deltas are then found by hash.
+            Err(error) if model::Fault::code(&error) == "insufficient-privilege" => None,
+            Err(error) => return Err(error),
+        };
+        let control = control.as_deref().and_then(|text| text.split_once(' '));
+        let facts = facts::ClosingFacts {
+            version: FACTS_VERSION,
+            database: self.wanted.endpoint.database().to_owned(),
+            server_version_num: self.held.session.version_num(),
+            system_identifier: control.map(|(id, _)| id.to_owned()),
+            timeline: control.and_then(|(_, timeline)| timeline.parse().ok()),
+            database_oid: self.server.database_oid,
+            snapshot: self.server.snapshot.clone(),
+            snapshot_time: self.server.snapshot_time.clone(),
+            encoding: self.server.encoding.clone(),
+            standby: self.server.standby,
+        };
+        let value = serde_json::to_value(facts).map_err(|e| written(e.into()))?;
+        Ok(ClosingFacts(value))
+    }
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    async fn dictionary(&mut self) -> Outcome<Vec<DictionaryPart>> {
+        let parts = self.parts().await;
+        Ok(parts.map_err(|e| self.fault(e))?)
+    }
+
+    async fn plan(&mut self) -> Outcome<SourcePlan> {
+        let plan = self.make_plan().await;
+        Ok(plan.map_err(|e| self.fault(e))?)
+    }
+
+    async fn reader(&mut self) -> Outcome<Box<dyn SegmentReader>> {
+        let misuse = |what: &str| PostgresError::Misuse { what: what.into() };
+        let tables = self.tables.clone();
+        let tables = tables.ok_or_else(|| misuse("a reader was asked for before the plan"))?;
+        let stream = self.held.streams.pop();
+        let stream = stream.ok_or_else(|| misuse("more readers were asked for than streams"))?;
+        let taken = stream.into_stream().await.map_err(|e| self.fault(e))?;
+        let reader = CopyReader::new(taken, tables, self.held.watched.clone())?;
+        Ok(Box::new(reader))
+    }
+
+    async fn late_dictionary(&mut self) -> Outcome<Vec<DictionaryPart>> {
+        let parts = self.read_late().await;
+        Ok(parts.map_err(|e| self.fault(e))?)
+    }
+
+    async fn finish(self: Box<Self>) -> Outcome<ClosingFacts> {
+        Ok(self.check_and_close().await?)
+    }
+}
+
+impl Server {
+    async fn read(session: &Session) -> Result<Server, PostgresError> {
+        let sql = include_str!("../sql/server_14.sql");
+        let row = session.row(sql, &[], "reading about the server").await?;
+        Ok(Server {
+            database_oid: row.get("oid"),
+            encoding: row.get("encoding"),
+            standby: row.get("standby"),
+            snapshot: row.get("snapshot"),
+            snapshot_time: row.get("at"),
+            block_size: u64::try_from(row.get::<_, i64>("block_size")).unwrap_or(8192),
+        })
+    }
+
+    fn size(&self, table: &Table, (heap, toast): (u64, u64)) -> TableSize {
+        TableSize {
+            blocks: blocks_of(heap, self.block_size),
+            bytes: heap + toast,
+            by_ranges: is_by_ranges(table),
+        }
+    }
+}
+
+/// Only heaps have blocks that we understand, and a condition of an extension may be anything.
+fn is_by_ranges(table: &Table) -> bool {
+    table.heap
+        && table
+            .condition
+            .as_deref()
+            .unwrap_or_default()
+            .trim()
+            .is_empty()
+}
+
+fn blocks_of(bytes: u64, block_size: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(block_size.max(1))).unwrap_or(u32::MAX)
+}
+
+/// The plan as it grows: the same place in each list is the same table.
+#[derive(Default)]
+struct Planned {
+    plans: Vec<TablePlan>,
+    copies: Vec<CopyTable>,
+    sizes: Vec<TableSize>,
+}
+
+impl Planned {
+    fn add(&mut self, inventory: &Inventory, table: &Table, facts: TableFacts, size: TableSize) {
+        let format = format::of_table(&inventory.types, inventory.columns_of(table.oid));
+        self.copies.push(CopyTable {
+            name: table.qualified(),
+            format,
+            columns: facts.columns.len(),
+            encoding: facts.encoding.clone(),
+            query: query_of(table, &facts),
+            by_ranges: size.by_ranges,
+        });
+        let name = ObjectName::two(&table.schema, &table.name);
+        self.push(name, format, shape(inventory, table), &facts, size);
+    }
+
+    fn add_large_objects(&mut self, encoding: &str, size: TableSize) {
+        let columns = ["loid", "pageno", "data"].map(str::to_owned).to_vec();
+        let facts = TableFacts {
+            version: FACTS_VERSION,
+            kind: TableKind::LargeObjects,
+            schema: "pg_catalog".into(),
+            name: "pg_largeobject".into(),
+            columns,
+            encoding: encoding.to_owned(),
+            unlogged: false,
+            partition_root: None,
+            load_through: None,
+            extension: None,
+            extension_condition: None,
+        };
+        self.copies.push(CopyTable {
+            name: "large objects".into(),
+            format: RowFormat::Binary,
+            columns: facts.columns.len(),
+            encoding: encoding.to_owned(),
+            query: "SELECT ctid, loid, pageno, data FROM ONLY pg_catalog.pg_largeobject".into(),
+            by_ranges: true,
+        });
+        let name = ObjectName::two("pg_catalog", "pg_largeobject");
+        self.push(
+            name,
+            RowFormat::Binary,
+            "large objects".into(),
+            &facts,
+            size,
+        );
+    }
+
+    fn push(
+        &mut self,
+        name: ObjectName,
+        format: RowFormat,
+        shape: String,
+        facts: &TableFacts,
+        size: TableSize,
+    ) {
+        self.plans.push(TablePlan {
+            name,
+            format,
+            shape,
+            // Plain strings and numbers: this cannot fail, and NULL facts are refused on restore.
+            facts: serde_json::to_value(facts).unwrap_or_default(),
+        });
+        self.sizes.push(size);
+    }
+}
+
+/// The query of a table's rows, without ranges.
+fn query_of(table: &Table, facts: &TableFacts) -> String {
+    let mut columns = String::from("ctid");
+    for column in &facts.columns {
+        columns.push_str(", ");
+        columns.push_str(&quoted(column));
+    }
+    let plain = format!("SELECT {columns} FROM ONLY {}", table.quoted());
+    match (&facts.extension_condition, is_by_ranges(table)) {
+        (_, true) => plain,
+        // Whatever gives the rows in another order, or a condition with an order of its own.
+        (condition, false) => {
+            let condition = condition.as_deref().unwrap_or_default();
+            format!("SELECT * FROM ({plain} {condition}) AS rows_of_it ORDER BY 1")
+        }
+    }
+}
+
+fn of_file(name: &str, file: NamedTempFile) -> Result<DictionaryPart, PostgresError> {
+    // What other programs wrote is read from the beginning; the path goes away, the file stays
+    // until it is read.
+    let mut file: File = file.reopen().map_err(reopened)?;
+    file.rewind().map_err(reopened)?;
+    let body: Box<dyn Read + Send> = Box::new(file);
+    Ok(DictionaryPart {
+        name: name.into(),
+        body,
+    })
+}
+
+fn reopened(source: io::Error) -> PostgresError {
+    PostgresError::TemporaryFile {
+        doing: "reading the dictionary back",
+        source,
+    }
+}
+
+fn written(source: io::Error) -> PostgresError {
+    PostgresError::TemporaryFile {
+        doing: "writing facts",
+        source,
+    }
+}
