@@ -1,6 +1,9 @@
 //! How executions come to be.
 
-use model::{ExecutionId, JobDefinition, JobId, Moment, RunType, SavesetId, SiteId, SiteType};
+use model::{
+    ExecutionId, JobDefinition, JobId, Moment, RestoreSettings, RunType, SavesetId, SiteId,
+    SiteType,
+};
 
 use crate::catalog::next_id;
 use crate::database::Connection;
@@ -87,13 +90,7 @@ impl Catalog {
         idempotency_key: Option<&str>,
     ) -> Result<Enqueued, CatalogError> {
         let now = self.now();
-        let request = idempotency_key.map(|key| KeyedRequest {
-            site: &new.site_id,
-            job: new.job_id,
-            operation: "execute",
-            key,
-            content_hash: content_of_execute(new),
-        });
+        let request = idempotency_key.map(|key| keyed_execute(new, key));
         let mut tx = self.database().begin().await?;
         let job = job_record(&mut tx, &new.site_id, new.job_id).await?;
         if let Some(request) = &request
@@ -121,6 +118,44 @@ impl Catalog {
         })
     }
 
+    /// The execution that the same request has made before, if it did: asked before anything is
+    /// looked at that the first one may have changed.
+    ///
+    /// # Errors
+    /// [`CatalogError::KeyReused`].
+    pub async fn earlier_execution(
+        &self,
+        new: &NewExecution,
+        idempotency_key: &str,
+    ) -> Result<Option<ExecutionId>, CatalogError> {
+        let mut tx = self.database().begin().await?;
+        let request = keyed_execute(new, idempotency_key);
+        request.earlier(&mut tx, self.now()).await
+    }
+
+    /// The restore that the same request has made before, if it did.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoRestoreSettings`], [`CatalogError::KeyReused`].
+    pub async fn earlier_restore(
+        &self,
+        site: &SiteId,
+        definition: &JobDefinition,
+        idempotency_key: &str,
+    ) -> Result<Option<EnqueuedRestore>, CatalogError> {
+        let mut tx = self.database().begin().await?;
+        let request = keyed_restore(site, definition, idempotency_key)?;
+        let Some(execution_id) = request.earlier(&mut tx, self.now()).await? else {
+            return Ok(None);
+        };
+        let job_id = execution_record(&mut tx, execution_id).await?.job_id;
+        Ok(Some(EnqueuedRestore {
+            job_id,
+            execution_id,
+            repeated: true,
+        }))
+    }
+
     /// Makes a RESTORE job under the saveset's site, and queues its first execution, both or
     /// neither.
     ///
@@ -133,18 +168,11 @@ impl Catalog {
         definition: &JobDefinition,
         idempotency_key: Option<&str>,
     ) -> Result<EnqueuedRestore, CatalogError> {
-        let no_settings = || CatalogError::NoRestoreSettings(definition.name.clone());
-        let settings = definition.restore.as_ref().ok_or_else(no_settings)?;
-        let backup_job = JobId::new(settings.backup_job_id).map_err(|_| no_settings())?;
+        let settings = restore_settings(definition)?;
         let now = self.now();
-        let document = to_json("a job", definition)?;
-        let request = idempotency_key.map(|key| KeyedRequest {
-            site,
-            job: backup_job,
-            operation: "restore",
-            key,
-            content_hash: blake3::hash(document.as_bytes()).to_hex().to_string(),
-        });
+        let request = idempotency_key
+            .map(|key| keyed_restore(site, definition, key))
+            .transpose()?;
         let mut tx = self.database().begin().await?;
         site_record(&mut tx, site).await?;
         if let Some(request) = &request
@@ -239,6 +267,38 @@ async fn insert_execution(
     .execute(tx)
     .await?;
     id_from(id)
+}
+
+fn restore_settings(definition: &JobDefinition) -> Result<&RestoreSettings, CatalogError> {
+    let settings = definition.restore.as_ref();
+    settings.ok_or_else(|| CatalogError::NoRestoreSettings(definition.name.clone()))
+}
+
+fn keyed_execute<'a>(new: &'a NewExecution, key: &'a str) -> KeyedRequest<'a> {
+    KeyedRequest {
+        site: &new.site_id,
+        job: new.job_id,
+        operation: "execute",
+        key,
+        content_hash: content_of_execute(new),
+    }
+}
+
+fn keyed_restore<'a>(
+    site: &'a SiteId,
+    definition: &JobDefinition,
+    key: &'a str,
+) -> Result<KeyedRequest<'a>, CatalogError> {
+    let backup_job = restore_settings(definition)?.backup_job_id;
+    let document = to_json("a job", definition)?;
+    Ok(KeyedRequest {
+        site,
+        job: JobId::new(backup_job)
+            .map_err(|_| CatalogError::NoRestoreSettings(definition.name.clone()))?,
+        operation: "restore",
+        key,
+        content_hash: blake3::hash(document.as_bytes()).to_hex().to_string(),
+    })
 }
 
 /// What makes two requests to run a job the same.

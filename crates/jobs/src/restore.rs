@@ -81,6 +81,23 @@ impl Jobs {
             skip_indexes: draft.skip_indexes,
             retained_copy: draft.retained_copy,
         };
+        let mut definition = draft.job;
+        definition.restore = Some(settings.clone());
+        if let Some(key) = request
+            .idempotency_key
+            .as_deref()
+            .filter(|_| !draft.dry_run)
+            && let Some(earlier) = self
+                .inner
+                .catalog
+                .earlier_restore(site, &definition, key)
+                .await?
+        {
+            return Ok(Restored::Queued {
+                job: earlier.job_id,
+                execution: earlier.execution_id,
+            });
+        }
         let prepared = self.inner.prepare_restore(site, &settings).await?;
         prepared.must_hold(draft.database.as_ref())?;
         let credentials = prepared.credentials(request.credentials)?;
@@ -94,8 +111,6 @@ impl Jobs {
         if let Some(obstacle) = plan.obstacles.into_iter().next() {
             return Err(JobsError::InTheWay(obstacle));
         }
-        let mut definition = draft.job;
-        definition.restore = Some(settings.clone());
         let admission = self.inner.admission.lock().await;
         let queued = self
             .inner
@@ -126,6 +141,21 @@ impl Jobs {
             .definition
             .restore
             .ok_or(JobsError::NoRestoreSettings(job.job_id))?;
+        let queued = NewExecution {
+            site_id: job.site_id.clone(),
+            job_id: job.job_id,
+            target_site: Some(settings.target_site.clone()),
+            run_type: None,
+            parent_execution: Some(settings.backup_execution_id),
+            saveset: Some(settings.saveset_id),
+            detail: "Waits for a stream".to_owned(),
+            requeue_of: None,
+        };
+        if let Some(key) = request.idempotency_key.as_deref()
+            && let Some(earlier) = self.inner.catalog.earlier_execution(&queued, key).await?
+        {
+            return Ok(earlier);
+        }
         let prepared = self.inner.prepare_restore(&job.site_id, &settings).await?;
         let credentials = prepared.credentials(request.credentials)?;
         let plan = self
@@ -135,16 +165,6 @@ impl Jobs {
         if let Some(obstacle) = plan.obstacles.into_iter().next() {
             return Err(JobsError::InTheWay(obstacle));
         }
-        let queued = NewExecution {
-            site_id: job.site_id,
-            job_id: job.job_id,
-            target_site: Some(settings.target_site.clone()),
-            run_type: None,
-            parent_execution: Some(settings.backup_execution_id),
-            saveset: Some(settings.saveset_id),
-            detail: "Waits for a stream".to_owned(),
-            requeue_of: None,
-        };
         let admission = self.inner.admission.lock().await;
         let enqueued = self
             .inner

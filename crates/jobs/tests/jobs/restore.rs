@@ -226,3 +226,29 @@ async fn the_objects_of_a_saveset_are_listed_with_their_bytes() {
         (&all.objects[1..2], all.total)
     );
 }
+
+#[tokio::test]
+async fn a_restore_asked_for_twice_with_one_key_is_one_restore() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, job) = Node::with_job(&dir).await;
+    let (backup, _) = node.backed_up(job).await;
+    let ask = || async {
+        let request = ExecuteRequest {
+            idempotency_key: Some("once".to_owned()),
+            ..with_credentials()
+        };
+        match node
+            .jobs
+            .restore(&site(), job, backup, draft(Some("copy")), request)
+            .await
+            .unwrap()
+        {
+            Restored::Queued { execution, .. } => execution,
+            Restored::Plan(_) => panic!("a plan was not asked for"),
+        }
+    };
+    let first = ask().await;
+    node.ended(first).await;
+    // The database is there now, and in the way of a second restore; the answer is the first one's.
+    assert_eq!(ask().await, first);
+}
