@@ -58,6 +58,7 @@ CREATE UNIQUE INDEX execution_live ON execution (job_id)
 CREATE INDEX execution_queue ON execution (priority, execution_id) WHERE status = 'QUEUED';
 CREATE INDEX execution_of_site ON execution (site_id, order_time, execution_id);
 CREATE INDEX execution_of_job ON execution (job_id, order_time, execution_id);
+CREATE INDEX execution_newest ON execution (job_id, execution_id);
 CREATE INDEX execution_of_target ON execution (target_site, order_time, execution_id);
 CREATE INDEX execution_of_parent ON execution (parent_execution, execution_id);
 

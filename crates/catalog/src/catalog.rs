@@ -77,6 +77,14 @@ impl Catalog {
         self.inner.database.close().await;
     }
 
+    /// Whether the catalog answers; for a readiness check.
+    pub async fn ping(&self) -> Result<(), CatalogError> {
+        sqlx::query("SELECT 1 FROM counter")
+            .execute(self.database().read())
+            .await?;
+        Ok(())
+    }
+
     /// This server's identity: made when the data directory was first used, the same ever since.
     pub fn node_id(&self) -> &str {
         &self.inner.node_id

@@ -124,6 +124,7 @@ impl From<sqlx::Error> for CatalogError {
         let code = cause.code().and_then(|code| code.parse::<i64>().ok());
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => CatalogError::Busy("wait for a lock"),
+            Some(13) => CatalogError::DiskFull,
             Some(11 | 26) => CatalogError::Damaged(error.to_string()),
             _ => CatalogError::Database(error),
         }

@@ -222,6 +222,9 @@ pub enum CatalogError {
     /// The catalog did not answer in time.
     #[error("the catalog was busy for too long while it should {0}")]
     Busy(&'static str),
+    /// Nothing can be written any more.
+    #[error("the disk that holds the catalog is full")]
+    DiskFull,
     /// The database below failed.
     #[error("the catalog's database failed: {0}")]
     Database(#[source] sqlx::Error),
@@ -268,6 +271,7 @@ impl Fault for CatalogError {
             Self::SealBroken { .. } => "seal-broken",
             Self::Crypto(_) => "crypto-failed",
             Self::Busy(_) => "catalog-busy",
+            Self::DiskFull => "catalog-disk-full",
             Self::Database(_) => "catalog-failed",
             Self::Migration(_) => "catalog-migration-failed",
         }
@@ -297,7 +301,7 @@ impl Fault for CatalogError {
             | Self::SavesetRetained { .. }
             | Self::SavesetInUse { .. }
             | Self::Newer { .. } => Blame::Conflict,
-            Self::Locked { .. } | Self::Busy(_) => Blame::Busy,
+            Self::Locked { .. } | Self::Busy(_) | Self::DiskFull => Blame::Busy,
             Self::Damaged(_) | Self::SealBroken { .. } => Blame::Damaged,
             Self::Illegal { .. }
             | Self::File { .. }
@@ -309,7 +313,7 @@ impl Fault for CatalogError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Busy(_) | Self::Locked { .. } => Retry::Later,
+            Self::Busy(_) | Self::Locked { .. } | Self::DiskFull => Retry::Later,
             _ => Retry::Never,
         }
     }
@@ -354,6 +358,7 @@ impl Fault for CatalogError {
             Self::Damaged(_) | Self::SealBroken { .. } => {
                 "Stop the server and put back a copy of the data directory; the vaults are not touched by this.".to_owned()
             }
+            Self::DiskFull => "Make room; nothing that was acknowledged is lost.".to_owned(),
             Self::Migration(_) => {
                 "The catalog as it was before is beside it as catalog.db.before-N.".to_owned()
             }

@@ -136,11 +136,25 @@ impl Catalog {
             return Ok(false);
         };
         let notes = WrittenNotes::of(snapshot)?;
-        if notes.hash != known_notes {
-            let mut tx = self.database().begin().await?;
-            notes.save(&mut tx, leased.execution.execution_id).await?;
-            tx.commit().await?;
+        if notes.hash == known_notes {
+            return Ok(true);
         }
+        let mut tx = self.database().begin().await?;
+        // The execution may have been ended since: the notes of its end must stay.
+        let held: Option<i64> = sqlx::query_scalar(
+            "SELECT execution_id FROM execution
+             WHERE execution_id = $1 AND lease_owner = $2 AND lease_epoch = $3",
+        )
+        .bind(leased.execution.execution_id.get())
+        .bind(self.node_id())
+        .bind(leased.epoch)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if held.is_none() {
+            return Ok(false);
+        }
+        notes.save(&mut tx, leased.execution.execution_id).await?;
+        tx.commit().await?;
         Ok(true)
     }
 

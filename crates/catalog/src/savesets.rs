@@ -349,11 +349,21 @@ pub(crate) async fn usable_saveset(
     Ok(record)
 }
 
-/// Writes a saveset's row, or refreshes it.
-pub(crate) async fn put_saveset(
+/// Writes the row of a saveset that an execution has just made. One that was recorded out of the
+/// vault before stands: its manifest knows better when it was committed.
+pub(crate) async fn put_made_saveset(
     tx: &mut Connection,
     saveset: &SavesetRecord,
 ) -> Result<(), CatalogError> {
+    match saveset_record(tx, &saveset.site_id, saveset.saveset_id).await {
+        Err(CatalogError::NoSaveset { .. }) => put_saveset(tx, saveset).await,
+        Err(other) => Err(other),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Writes a saveset's row, or refreshes it.
+async fn put_saveset(tx: &mut Connection, saveset: &SavesetRecord) -> Result<(), CatalogError> {
     sqlx::query(
         "INSERT INTO saveset (
              site_id, saveset_id, job_id, job_name, execution_id, run_type, start_time, end_time,

@@ -9,7 +9,7 @@ use crate::database::Connection;
 use crate::enqueue::requeue;
 use crate::executions::execution_record;
 use crate::progress::WrittenNotes;
-use crate::savesets::put_saveset;
+use crate::savesets::put_made_saveset;
 use crate::stored::{as_i64, from_json, to_json, word_from};
 use crate::{Catalog, CatalogError, Leased, PhaseRecord, ProgressSnapshot, SavesetRecord};
 
@@ -246,7 +246,7 @@ async fn end(
     if let Some(saveset) = ending.saveset {
         let execution = execution_record(tx, execution).await?;
         if execution.job_type == JobType::Backup {
-            put_saveset(tx, &SavesetRecord::of(&execution, saveset)).await?;
+            put_made_saveset(tx, &SavesetRecord::of(&execution, saveset)).await?;
         }
     }
     Ok(to)

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use catalog::{CatalogError, Ending, NewExecution, ProgressSnapshot};
 use model::{ExecutionStatus, RunEvent};
@@ -45,7 +46,7 @@ async fn eight_workers_take_each_execution_once_and_the_urgent_ones_first() {
     for worker in workers {
         worker.await.unwrap();
     }
-    let taken = taken.lock().unwrap();
+    let taken = std::mem::take(&mut *taken.lock().unwrap());
     let ids: BTreeSet<_> = taken
         .iter()
         .map(|execution| execution.execution_id)
@@ -113,6 +114,45 @@ async fn of_many_changes_from_one_version_one_is_made() {
     }
     assert_eq!(made, 1);
     assert_eq!(world.catalog.job(&shop(), job).await.unwrap().version, 2);
+}
+
+/// The result of a future, or `None`: it was dropped at its n-th wait.
+async fn dropped_at_wait<T>(n: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut waits = 0;
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => {
+            waits += 1;
+            if waits == n {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_dropped_at_any_moment_leaves_the_catalog_working() {
+    let world = World::with_site().await;
+    let (site, definition) = (shop(), job_of("dropped or not"));
+    let mut dropped = Vec::new();
+    for n in 1..40 {
+        let call = world.catalog.create_job(&site, &definition);
+        if dropped_at_wait(n, call).await.is_none() {
+            dropped.push(n);
+        }
+        let before = world.catalog.all_jobs().await.unwrap().len();
+        world.add_job("between").await;
+        assert_eq!(
+            world.catalog.all_jobs().await.unwrap().len(),
+            before + 1,
+            "wait {n}"
+        );
+    }
+    assert!(dropped.contains(&1) && dropped.len() < 39, "{dropped:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -126,6 +126,40 @@ async fn a_successful_backup_enters_the_list_of_savesets_together_with_its_statu
 }
 
 #[tokio::test]
+async fn what_was_recorded_out_of_the_vault_stands_when_its_execution_is_settled() {
+    let (world, job) = World::with_job().await;
+    let id = world.enqueue(job).await;
+    let leased = world.take().await;
+    let started = leased.execution.start_time.unwrap();
+    let record = catalog::SavesetRecord {
+        site_id: shop(),
+        saveset_id: saveset_id(1),
+        job_id: job,
+        job_name: "nightly".to_owned(),
+        execution_id: id,
+        run_type: RunType::Full,
+        start_time: started,
+        end_time: world.later(10),
+        backup_set_size: 5,
+        bytes_stored: 4,
+        is_retained: false,
+        version: 1,
+        is_condemned: false,
+    };
+    world.catalog.record_saveset(&record).await.unwrap();
+    world.later(3_600);
+    let ending = Ending {
+        saveset: Some(saveset_id(1)),
+        ..Ending::because(RunEvent::Succeed, "It was in the vault")
+    };
+    world.catalog.settle(id, &ending, None).await.unwrap();
+    assert_eq!(
+        world.catalog.saveset(&shop(), saveset_id(1)).await.unwrap(),
+        record
+    );
+}
+
+#[tokio::test]
 async fn a_phase_that_never_ended_takes_the_status_of_its_execution() {
     for (event, status) in [
         (RunEvent::Fail, PhaseStatus::Failed),
