@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::join_all;
 use model::{CancelOnDrop, Progress, SegmentReader, Source, SourcePlan};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use vault::TableSheet;
 
@@ -94,6 +94,14 @@ struct Threads {
     sealing: JoinHandle<Sealer>,
 }
 
+impl Threads {
+    /// Waits for both, and gives the sealer back.
+    async fn join(self) -> Result<Sealer, JoinError> {
+        let sealer = self.sealing.await;
+        self.reading.await.and(sealer)
+    }
+}
+
 fn start(work: &Arc<Work>, mut reader: Box<dyn SegmentReader>, mut sealer: Sealer) -> Threads {
     let (full, mut from) = mpsc::channel(BUFFERS);
     let (empty, back) = mpsc::channel(BUFFERS);
@@ -128,10 +136,7 @@ impl Work {
         threads: Vec<Threads>,
         cancellers: Vec<CancelOnDrop>,
     ) -> Result<Vec<Sealer>, FlowError> {
-        let all = join_all(threads.into_iter().map(async |threads| {
-            let sealer = threads.sealing.await;
-            threads.reading.await.and(sealer)
-        }));
+        let all = join_all(threads.into_iter().map(Threads::join));
         tokio::pin!(all);
         let sealers = tokio::select! {
             biased;

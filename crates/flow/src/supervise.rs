@@ -49,11 +49,16 @@ pub(crate) async fn until_cancelled<T>(
     doing: &'static str,
     steps: impl Future<Output = Result<T, FlowError>>,
 ) -> Result<T, FlowError> {
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(FlowError::Cancelled),
         ended = caught(Place::outside(doing), steps) => ended,
-    }
+    };
+    // The threads may see the cancel before this does: what they say then is a consequence.
+    ended.map_err(|error| match cancel.is_cancelled() {
+        true => FlowError::Cancelled,
+        false => error,
+    })
 }
 
 /// A panic as an error.

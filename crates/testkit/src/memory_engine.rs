@@ -223,25 +223,33 @@ impl MemoryEngine {
     }
 }
 
-/// Counts a living reader or loader.
+/// Counts a living reader or loader, in the whole engine and in its own source or target.
 struct Alive {
     shared: Arc<Shared>,
-    count: fn(&Shared) -> &AtomicUsize,
+    all: fn(&Shared) -> &AtomicUsize,
+    siblings: Arc<AtomicUsize>,
 }
 
 impl Alive {
-    fn new(shared: &Arc<Shared>, count: fn(&Shared) -> &AtomicUsize) -> Self {
-        count(shared).fetch_add(1, Ordering::SeqCst);
+    fn new(
+        shared: &Arc<Shared>,
+        all: fn(&Shared) -> &AtomicUsize,
+        siblings: &Arc<AtomicUsize>,
+    ) -> Self {
+        all(shared).fetch_add(1, Ordering::SeqCst);
+        siblings.fetch_add(1, Ordering::SeqCst);
         Alive {
             shared: shared.clone(),
-            count,
+            all,
+            siblings: siblings.clone(),
         }
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        (self.count)(&self.shared).fetch_sub(1, Ordering::SeqCst);
+        (self.all)(&self.shared).fetch_sub(1, Ordering::SeqCst);
+        self.siblings.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

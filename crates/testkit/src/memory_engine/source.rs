@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use model::{
@@ -21,6 +22,8 @@ pub(super) struct MemorySource {
     name: String,
     database: Arc<MemoryDatabase>,
     request: SourceRequest,
+    /// Its living ones.
+    readers: Arc<AtomicUsize>,
 }
 
 impl MemorySource {
@@ -47,6 +50,7 @@ impl MemorySource {
             name,
             database: Arc::new(database),
             request,
+            readers: Arc::default(),
         })
     }
 
@@ -127,7 +131,7 @@ impl Source for MemorySource {
         Ok(Box::new(MemoryReader {
             tables: self.database.tables.values().cloned().collect(),
             stop: Stop::default(),
-            alive: Alive::new(&self.shared, |shared| &shared.readers),
+            alive: Alive::new(&self.shared, |shared| &shared.readers, &self.readers),
         }))
     }
 
@@ -139,12 +143,7 @@ impl Source for MemorySource {
 
     async fn finish(self: Box<Self>) -> Outcome<ClosingFacts> {
         self.shared.script.arrive(Stage::Finish).await?;
-        if self
-            .shared
-            .readers
-            .load(std::sync::atomic::Ordering::SeqCst)
-            > 0
-        {
+        if self.readers.load(Ordering::SeqCst) > 0 {
             return Err(MemoryFault::Law("finish while a reader lives".to_owned()).into());
         }
         let streams = self.request.streams;

@@ -1,7 +1,7 @@
 //! Restoring into memory.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use model::{
@@ -18,6 +18,8 @@ pub(super) struct MemoryTarget {
     shared: Arc<Shared>,
     request: RestoreRequest,
     working: String,
+    /// Its living ones.
+    loaders: Arc<AtomicUsize>,
 }
 
 impl MemoryTarget {
@@ -26,6 +28,7 @@ impl MemoryTarget {
             shared: shared.clone(),
             working: format!("backstay_{}", request.server_execution_id),
             request,
+            loaders: Arc::default(),
         }
     }
 
@@ -85,13 +88,13 @@ impl Target for MemoryTarget {
         Ok(Box::new(MemoryLoader {
             tables: tables.map(|table| table.plan.name.clone()).collect(),
             working: self.working.clone(),
-            alive: Alive::new(&self.shared, |shared| &shared.loaders),
+            alive: Alive::new(&self.shared, |shared| &shared.loaders, &self.loaders),
         }))
     }
 
     async fn build(&mut self, _: usize) -> Outcome<StepReport> {
         self.shared.script.arrive(Stage::Build).await?;
-        if self.shared.loaders.load(Ordering::SeqCst) > 0 {
+        if self.loaders.load(Ordering::SeqCst) > 0 {
             return Err(MemoryFault::Law("build while a loader lives".to_owned()).into());
         }
         self.request.progress.phase_total(Phase::Build, 1);

@@ -1,0 +1,188 @@
+//! A restore that fails says where, takes away what it made, and loses nothing that was there.
+
+use flow::FlowError;
+use model::{Blame, Fault as _, Obstacle};
+use testkit::memory_engine::{MemoryDatabase, Stage, Trouble};
+use testkit::{Fault, Operation, Rule, Times};
+use tokio_util::sync::CancellationToken;
+use vault::Saveset;
+
+use crate::rig::{Rig, failed, rows};
+
+async fn with_a_saveset() -> (Rig, Saveset) {
+    let rig = Rig::with_a_shop().await;
+    let saveset = rig.backup().await.unwrap().saveset;
+    rig.store.forget_calls();
+    (rig, saveset)
+}
+
+const STAGES: [Stage; 8] = [
+    Stage::OpenTarget,
+    Stage::Findings,
+    Stage::Prepare,
+    Stage::Loader,
+    Stage::Load,
+    Stage::Loaded,
+    Stage::Build,
+    Stage::Postscript,
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_at_any_stage_leaves_no_trace() {
+    for stage in STAGES {
+        let (rig, saveset) = with_a_saveset().await;
+        rig.engine.trouble(stage, 1, Trouble::Fail);
+        let error = failed(rig.restore(&saveset, "copy").await);
+        assert_eq!(error.code(), "memory-injected", "{stage}: {error}");
+        rig.assert_no_trace_of_a_restore().await;
+        // And the next one works.
+        rig.restore(&saveset, "copy").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_at_any_stage_is_a_failure_that_leaves_no_trace() {
+    for stage in STAGES {
+        let (rig, saveset) = with_a_saveset().await;
+        rig.engine.trouble(stage, 1, Trouble::Panic);
+        let error = failed(rig.restore(&saveset, "copy").await);
+        assert!(
+            matches!(error, FlowError::Panicked { .. }),
+            "{stage}: {error}"
+        );
+        rig.assert_no_trace_of_a_restore().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pack_that_is_not_what_was_written_ends_the_restore() {
+    let mut ended = 0;
+    for fault in [Fault::FlippedBit(7), Fault::CutBody(20), Fault::Missing] {
+        // Footers, sheets and the dictionary come first, then rows.
+        for nth in [1, 3, 5, 7, 9, 11, 13] {
+            let (rig, saveset) = with_a_saveset().await;
+            let rule = Rule::new(Operation::Get, "packs/*", Times::Nth(nth), fault);
+            rig.store.inject(rule);
+            match rig.restore(&saveset, "copy").await {
+                Err(error) => {
+                    assert_eq!(error.blame(), Blame::Damaged, "{fault:?} {nth}: {error}");
+                    assert!(error.to_string().contains("packs/"), "{error}");
+                    rig.assert_no_trace_of_a_restore().await;
+                    ended += 1;
+                }
+                // The bit lay in front of a footer, where that read does not look.
+                Ok(_) => {
+                    assert_eq!(fault, Fault::FlippedBit(7), "{nth}");
+                    assert_eq!(rig.engine.contents("copy"), rig.engine.contents("shop"));
+                }
+            }
+        }
+    }
+    assert!(ended >= 16, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_rows_are_told_with_their_table_and_never_end_a_load() {
+    let (rig, saveset) = with_a_saveset().await;
+    // The last reads are those of rows.
+    let rule = Rule::new(
+        Operation::Get,
+        "packs/*",
+        Times::From(8),
+        Fault::FlippedBit(70),
+    );
+    rig.store.inject(rule);
+    let error = failed(rig.restore(&saveset, "copy").await);
+    let text = error.to_string();
+    assert!(
+        text.contains("reading ") && text.contains(", blocks "),
+        "{text}"
+    );
+    assert_eq!(error.code(), "vault-damaged");
+    assert_eq!(rig.engine.count(Stage::Build), 0);
+    rig.assert_no_trace_of_a_restore().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_counts_fewer_rows_ends_the_restore() {
+    let (rig, saveset) = with_a_saveset().await;
+    rig.engine.trouble(Stage::Loaded, 3, Trouble::CountFewer);
+    let error = failed(rig.restore(&saveset, "copy").await);
+    let FlowError::RowsDiffer {
+        expected, counted, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(*counted + 1, *expected);
+    assert_eq!(error.code(), "rows-differ");
+    rig.assert_no_trace_of_a_restore().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_the_way_ends_the_restore_before_anything_is_touched() {
+    let (rig, saveset) = with_a_saveset().await;
+    rig.engine.obstacle(Obstacle {
+        code: "unknown-role".to_owned(),
+        detail: "there is no role clerk".to_owned(),
+        remedy: Some("CREATE ROLE clerk".to_owned()),
+    });
+    let error = failed(rig.restore(&saveset, "shop").await);
+    assert_eq!(
+        (error.code(), error.blame()),
+        ("unknown-role", Blame::Conflict)
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("there is no role clerk; the database shop has tables")
+    );
+    assert_eq!(
+        error.hint().unwrap(),
+        "CREATE ROLE clerk; send \"replace_existing\": true"
+    );
+    assert_eq!(
+        rig.engine.count(Stage::Prepare) + rig.engine.count(Stage::Discard),
+        0
+    );
+    rig.assert_no_trace_of_a_restore().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_discard_that_fails_is_told_beside_the_first_error() {
+    let (rig, saveset) = with_a_saveset().await;
+    rig.engine.trouble(Stage::Build, 1, Trouble::Fail);
+    rig.engine.trouble(Stage::Discard, 1, Trouble::Panic);
+    let error = failed(rig.restore(&saveset, "copy").await);
+    assert!(matches!(error, FlowError::LeftBehind { .. }), "{error}");
+    assert_eq!(error.code(), "memory-injected");
+    assert!(
+        error.to_string().contains("could not be taken away"),
+        "{error}"
+    );
+    assert_eq!(rig.engine.working_names(), ["backstay_8.1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_made_are_told_and_end_nothing() {
+    let (rig, saveset) = with_a_saveset().await;
+    rig.engine
+        .build_error("the key item_pk: two rows are equal");
+    let restored = rig.restore(&saveset, "copy").await.unwrap();
+    assert_eq!(restored.errors, ["the key item_pk: two rows are equal"]);
+    assert_eq!(rig.engine.contents("copy"), rig.engine.contents("shop"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_restore_in_its_place_leaves_what_stood_there() {
+    let (rig, saveset) = with_a_saveset().await;
+    rig.engine
+        .put_database("shop", MemoryDatabase::new().table("new", rows(9, 9), 2));
+    let before = rig.engine.contents("shop");
+    rig.engine.trouble(Stage::Postscript, 1, Trouble::Fail);
+    let mut input = rig.restore_input(&saveset, "shop");
+    input.options.replace_existing = true;
+    failed(flow::restore(input, CancellationToken::new()).await);
+    assert_eq!(rig.engine.contents("shop"), before);
+    rig.assert_no_trace_of_a_restore().await;
+}
