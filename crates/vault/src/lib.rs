@@ -48,6 +48,7 @@
 mod catalog_copy;
 mod error;
 mod fate;
+mod footer;
 mod frame;
 mod ids;
 mod keys;

@@ -24,7 +24,7 @@ const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// A saveset whose manifest passed its checks. There is no other way to one than
 /// [`Vault::open_saveset`] and [`SavesetWriter::commit`](crate::SavesetWriter::commit):
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// fn make(vault: vault::Vault, manifest: vault::Manifest) -> vault::Saveset {
 ///     vault::Saveset { vault, manifest: std::sync::Arc::new(manifest), object_bytes: 0 }
 /// }

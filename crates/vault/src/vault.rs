@@ -8,9 +8,9 @@ use object_store::{ObjectStore, PutMode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::footer::FooterCache;
 use crate::ids::random;
 use crate::keys::{KEY_FORMAT, KeyFile, Keys};
-use crate::pack_reader::FooterCache;
 use crate::seal::parse;
 use crate::store::{Failed, PutNew, Store, StoreLimits, says_there};
 use crate::{OwnerId, RecoveryKey, SiteKey, Unlock, VaultError, VaultId};
