@@ -9,7 +9,7 @@ use model::{ExecutionId, ExecutionStatus, JobId, JobType, Moment, SiteId};
 
 use crate::database::Conditions;
 use crate::executions::{ExecutionRow, select_executions};
-use crate::stored::as_u64;
+use crate::stored::{as_u64, word_from};
 use crate::{Catalog, CatalogError, Execution, Page, Rows};
 
 /// Which executions a list shows.
@@ -154,6 +154,17 @@ impl Catalog {
             .fetch_one(self.database().read())
             .await?;
         Ok(as_u64(total))
+    }
+
+    /// How many executions there are of each status that any of them has.
+    pub async fn execution_counts(&self) -> Result<Vec<(ExecutionStatus, u64)>, CatalogError> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT status, count(*) FROM execution GROUP BY status")
+                .fetch_all(self.database().read())
+                .await?;
+        rows.into_iter()
+            .map(|(status, count)| Ok((word_from("status", &status)?, as_u64(count))))
+            .collect()
     }
 
     /// All executions of a list, in its order, read in steps: a history of years never stands in

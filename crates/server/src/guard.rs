@@ -1,0 +1,74 @@
+//! What stands before every route: how many at once, how long, whose token, what it permits.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use catalog::Principal;
+use contract::{Access, Code};
+
+use crate::access::access_of;
+use crate::{Problem, ServerState};
+
+/// Lets a request through to its route, or answers it.
+pub(crate) async fn guard(
+    State(state): State<ServerState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if state.stopping().is_cancelled() && access_of(&request) != Access::Open {
+        return Problem::new(Code::ShuttingDown, "The server is about to stop.").into_response();
+    }
+    let Ok(_slot) = state.slots().clone().try_acquire_owned() else {
+        let detail = format!(
+            "The server is at work on {} requests, which is as many as it takes at once.",
+            state.limits().requests_at_once
+        );
+        return Problem::new(Code::TooManyRequests, detail).into_response();
+    };
+    let limit = state.limits().request;
+    match tokio::time::timeout(limit, admit(&state, request, next)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => {
+            let detail = format!("There was no answer within {} seconds.", limit.as_secs());
+            Problem::new(Code::TimedOut, detail).into_response()
+        }
+    }
+}
+
+async fn admit(state: &ServerState, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let access = access_of(&request);
+    if access != Access::Open {
+        let token = token_of(request.headers()).ok_or_else(Problem::unauthenticated)?;
+        let principal = state.catalog().verify_token(&token).await?;
+        let principal = principal.ok_or_else(Problem::unauthenticated)?;
+        if access == Access::Administrator && !principal.administrator {
+            let code = Code::Forbidden;
+            return Err(
+                Problem::new(code, "This needs an administrator's token.").hint(code.remedy())
+            );
+        }
+        request.extensions_mut().insert::<Principal>(principal);
+    }
+    Ok(next.run(request).await)
+}
+
+/// The token of `Authorization: Bearer TOKEN`, or of Basic with the token as the password.
+fn token_of(headers: &HeaderMap) -> Option<String> {
+    let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = header.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.to_owned()).filter(|token| !token.is_empty());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let plain = String::from_utf8(BASE64_STANDARD.decode(rest).ok()?).ok()?;
+    let (_, token) = plain.split_once(':')?;
+    Some(token.to_owned()).filter(|token| !token.is_empty())
+}
