@@ -144,8 +144,11 @@ async fn a_call_dropped_at_any_moment_leaves_the_catalog_working() {
         if dropped_at_wait(n, call).await.is_none() {
             dropped.push(n);
         }
+        // A commit that was under way when its caller left is carried out all the same, before
+        // the next write.
+        world.add_job("the next write").await;
         let before = world.catalog.all_jobs().await.unwrap().len();
-        world.add_job("between").await;
+        world.add_job("and one more").await;
         assert_eq!(
             world.catalog.all_jobs().await.unwrap().len(),
             before + 1,
