@@ -91,9 +91,11 @@ impl PackWriter {
             Some(pack) => pack,
             None => OpenPack::new(&self.keys, self.prefix, &self.ledger)?,
         };
-        let place = pack.append(plain, &mut self.compressor);
+        // A pack that failed is given up: none of its numbers is ever sealed a second time, and the
+        // commit finds it missing.
+        let place = pack.append(plain, &mut self.compressor)?;
         self.open = Some(pack);
-        place
+        Ok(place)
     }
 
     /// Whether the open pack must be [taken](Self::take) before the next frame.

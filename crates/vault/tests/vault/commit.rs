@@ -23,7 +23,7 @@ fn rule(path: &str, times: Times, fault: Fault) -> Rule {
 }
 
 #[tokio::test]
-async fn an_answer_lost_at_any_put_is_read_back_and_the_saveset_is_committed() {
+async fn must_8_an_answer_lost_at_any_put_is_read_back_and_the_saveset_is_committed() {
     for path in ["manifests/1", "packs/*", "pins/1"] {
         let (store, _, vault) = faulty().await;
         store.inject(rule(path, Times::Nth(1), Fault::AnswerLost));
@@ -47,7 +47,7 @@ async fn an_error_that_passes_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_stays_out_is_settled_by_the_tombstone() {
+async fn must_8_a_commit_whose_answer_stays_out_is_settled_by_the_tombstone() {
     for lost in [false, true] {
         let (store, _, vault) = faulty().await;
         let writer = vault.begin(execution(1, 1), None).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_store_that_never_answers_is_an_error_after_its_time() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_declared_dead_cannot_commit() {
+async fn must_5_a_run_that_was_declared_dead_cannot_commit() {
     let (store, _, vault) = faulty().await;
     let writer = vault.begin(execution(1, 1), None).await.unwrap();
     let draft = fill(&writer, 1).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_run_that_was_declared_dead_cannot_commit() {
 }
 
 #[tokio::test]
-async fn a_run_that_committed_cannot_be_declared_dead() {
+async fn must_5_a_run_that_committed_cannot_be_declared_dead() {
     let (_, _, vault) = faulty().await;
     sample::write(&vault, 1, 1).await.unwrap();
     let outcome = vault.declare_dead(saveset_id(1), "too late").await.unwrap();
@@ -181,7 +181,7 @@ async fn a_saveset_given_up_leaves_a_tombstone_and_no_pin() {
 }
 
 #[tokio::test]
-async fn a_manifest_never_refers_to_what_was_not_put() {
+async fn must_6_a_manifest_never_refers_to_what_was_not_put() {
     let (store, _, vault) = faulty().await;
     let refused = |error: VaultError, part: &str| {
         assert!(matches!(error, VaultError::Incomplete { .. }), "{error}");
@@ -276,7 +276,7 @@ async fn the_pin_of_a_settled_saveset_is_removed_by_the_next_run() {
 }
 
 #[tokio::test]
-async fn a_dropped_saveset_is_gone_at_once_and_its_id_is_never_taken_again() {
+async fn must_10_a_dropped_saveset_is_gone_at_once_and_its_id_is_never_taken_again() {
     let (store, _, vault) = faulty().await;
     for number in 1..=3 {
         sample::write(&vault, number, 1).await.unwrap();
@@ -302,7 +302,7 @@ async fn a_dropped_saveset_is_gone_at_once_and_its_id_is_never_taken_again() {
 }
 
 #[tokio::test]
-async fn a_saveset_that_a_run_builds_on_is_not_dropped() {
+async fn must_10_a_saveset_that_a_run_builds_on_is_not_dropped() {
     let (_, _, vault) = faulty().await;
     let base = sample::write(&vault, 1, 1).await.unwrap();
     let writer = vault.begin(execution(2, 1), Some(base.id())).await.unwrap();
@@ -324,7 +324,7 @@ async fn a_saveset_that_a_run_builds_on_is_not_dropped() {
 }
 
 #[tokio::test]
-async fn a_pin_tells_what_is_about_to_be_committed() {
+async fn must_4_a_pin_tells_what_is_about_to_be_committed() {
     let (_, keys, vault) = faulty().await;
     let base = sample::write(&vault, 1, 1).await.unwrap().id();
     let writer = vault.begin(execution(5, 2), Some(base)).await.unwrap();
@@ -346,7 +346,7 @@ async fn a_pin_tells_what_is_about_to_be_committed() {
 }
 
 #[tokio::test]
-async fn the_work_of_a_saveset_is_one_put_a_pack_and_a_handful_more() {
+async fn must_4_the_pin_is_put_first_and_the_manifest_last_and_little_else() {
     let (store, _, vault) = faulty().await;
     store.forget_calls();
     sample::write(&vault, 1, 1).await.unwrap();

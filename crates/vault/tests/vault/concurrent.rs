@@ -50,12 +50,12 @@ async fn race(store: Arc<dyn ObjectStore>, rounds: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_commit_and_tombstone_exactly_one_wins_in_memory() {
+async fn must_5_of_commit_and_tombstone_exactly_one_wins_in_memory() {
     race(memory(), 300).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_commit_and_tombstone_exactly_one_wins_in_a_local_directory() {
+async fn must_5_of_commit_and_tombstone_exactly_one_wins_in_a_local_directory() {
     let (_place, store) = local();
     race(store, 60).await;
 }
@@ -86,14 +86,14 @@ async fn begin_together(store: Arc<dyn ObjectStore>, runs: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn runs_that_begin_together_take_different_ids_in_memory() {
+async fn must_4_runs_that_begin_together_take_different_ids_in_memory() {
     for _ in 0..20 {
         begin_together(memory(), 5).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn runs_that_begin_together_take_different_ids_in_a_local_directory() {
+async fn must_4_runs_that_begin_together_take_different_ids_in_a_local_directory() {
     let (_place, store) = local();
     begin_together(store, 4).await;
 }

@@ -43,7 +43,7 @@ async fn check(vault: &Vault, expected_before: i64) {
 }
 
 #[tokio::test]
-async fn a_backup_that_dies_at_any_call_leaves_nothing_half_visible() {
+async fn must_6_a_backup_that_dies_at_any_call_leaves_nothing_half_visible() {
     let mut committed_by_crash = 0;
     for n in 1.. {
         let (keys, inner) = (Keys::new(), memory());
@@ -83,7 +83,38 @@ async fn a_backup_that_dies_at_any_call_leaves_nothing_half_visible() {
 }
 
 #[tokio::test]
-async fn making_a_vault_may_die_at_any_call() {
+async fn must_9_a_pin_stays_until_its_saveset_is_settled() {
+    let mut unsettled = 0;
+    for n in 1.. {
+        let (keys, inner) = (Keys::new(), memory());
+        let store = FaultyStore::new(inner.clone());
+        keys.create(inner.clone()).await;
+        let vault = keys.open(Arc::new(store.clone())).await.unwrap();
+        let done = crashed(&store, n, sample::write(&vault, 1, 1)).await;
+        let again = keys.open(inner.clone()).await.unwrap();
+        let settled = again
+            .saveset_states()
+            .await
+            .unwrap()
+            .contains_key(&saveset_id(1));
+        let pins = again.pins().await.unwrap();
+        for path in objects(&*inner, "packs").await.into_keys() {
+            let name = path.rsplit('/').next().unwrap().to_owned();
+            let pinned = pins
+                .iter()
+                .any(|pin| name.starts_with(&pin.pack_prefix.to_string()));
+            assert!(settled || pinned, "call {n}: nothing protects {path}");
+            unsettled += usize::from(!settled);
+        }
+        if done.is_some() {
+            break;
+        }
+    }
+    assert!(unsettled >= 3);
+}
+
+#[tokio::test]
+async fn must_1_making_a_vault_may_die_at_any_call() {
     for n in 1.. {
         let (keys, inner) = (Keys::new(), memory());
         let store = FaultyStore::new(inner.clone());
@@ -119,7 +150,7 @@ async fn making_a_vault_may_die_at_any_call() {
 }
 
 #[tokio::test]
-async fn a_drop_that_dies_at_any_call_leaves_the_saveset_whole_or_gone() {
+async fn must_10_a_drop_that_dies_at_any_call_leaves_the_saveset_whole_or_gone() {
     let mut gone = Vec::new();
     for n in 1.. {
         let (keys, inner) = (Keys::new(), memory());
@@ -178,7 +209,7 @@ async fn a_verdict_that_dies_at_any_call_may_be_given_again() {
 }
 
 #[tokio::test]
-async fn a_copy_of_the_catalog_that_dies_at_any_call_leaves_an_older_one() {
+async fn must_14_a_copy_of_the_catalog_that_dies_at_any_call_leaves_an_older_one() {
     for n in 1.. {
         let (keys, inner) = (Keys::new(), memory());
         let vault = keys.create(inner.clone()).await;

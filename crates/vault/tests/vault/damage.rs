@@ -104,7 +104,7 @@ fn sealed_frame(body: &Bytes) -> usize {
 }
 
 #[tokio::test]
-async fn any_bit_flipped_in_a_pack_a_sheet_or_a_manifest_is_refused() {
+async fn must_3_any_bit_flipped_in_a_pack_a_sheet_or_a_manifest_is_refused() {
     let scene = scene().await;
     for (path, body) in scene.each() {
         for at in 0..body.len() {
@@ -122,7 +122,7 @@ async fn any_bit_flipped_in_a_pack_a_sheet_or_a_manifest_is_refused() {
 }
 
 #[tokio::test]
-async fn anything_cut_short_emptied_lengthened_or_removed_is_refused() {
+async fn must_3_anything_cut_short_emptied_lengthened_or_removed_is_refused() {
     let scene = scene().await;
     for (path, body) in scene.each() {
         let length = body.len();
@@ -165,7 +165,7 @@ async fn anything_cut_short_emptied_lengthened_or_removed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_pack_under_another_packs_name_is_refused() {
+async fn must_3_a_pack_under_another_packs_name_is_refused() {
     let scene = scene().await;
     for (path, own) in &scene.packs {
         for (other, body) in &scene.packs {
@@ -184,7 +184,7 @@ async fn a_pack_under_another_packs_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_manifest_under_another_savesets_name_is_refused() {
+async fn must_3_a_manifest_under_another_savesets_name_is_refused() {
     let scene = scene().await;
     let (one, two) = (
         &scene.manifests["manifests/1"],
@@ -203,7 +203,7 @@ async fn a_manifest_under_another_savesets_name_is_refused() {
 }
 
 #[tokio::test]
-async fn frames_swapped_or_moved_within_a_pack_or_to_another_are_refused() {
+async fn must_3_frames_swapped_or_moved_within_a_pack_or_to_another_are_refused() {
     let scene = scene().await;
     let packs = scene.packs_of_two();
     for (this, that) in [(0, 1), (1, 0)] {
@@ -239,7 +239,7 @@ async fn frames_swapped_or_moved_within_a_pack_or_to_another_are_refused() {
 }
 
 #[tokio::test]
-async fn a_saveset_of_another_vault_is_refused() {
+async fn must_3_a_saveset_of_another_vault_is_refused() {
     let scene = scene().await;
     let other = self::scene().await;
     scene

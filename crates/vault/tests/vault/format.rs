@@ -17,7 +17,7 @@ async fn made() -> (Arc<dyn ObjectStore>, Keys) {
 }
 
 #[tokio::test]
-async fn vault_json_names_version_id_and_cipher_and_never_changes() {
+async fn must_1_vault_json_names_version_id_and_cipher_and_never_changes() {
     let (store, keys) = made().await;
     let text = objects(&*store, "").await["vault.json"].clone();
     let file: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -31,7 +31,7 @@ async fn vault_json_names_version_id_and_cipher_and_never_changes() {
 }
 
 #[tokio::test]
-async fn a_newer_format_is_refused_with_a_sentence() {
+async fn must_13_a_newer_format_is_refused_with_a_sentence() {
     let (store, keys) = made().await;
     let all = objects(&*store, "").await;
     for path in all
@@ -64,7 +64,7 @@ async fn a_newer_format_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn any_bit_flipped_in_vault_json_or_the_key_is_refused() {
+async fn must_3_any_bit_flipped_in_vault_json_or_the_key_is_refused() {
     let (store, keys) = made().await;
     let all = objects(&*store, "").await;
     let ours = |path: &&String| path.ends_with("json") || path.starts_with("keys/");
@@ -88,7 +88,7 @@ async fn any_bit_flipped_in_vault_json_or_the_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_vault_is_never_made_over_another_or_over_its_remains() {
+async fn must_1_a_vault_is_never_made_over_another_or_over_its_remains() {
     let (store, keys) = made().await;
     let again = |store: Arc<dyn ObjectStore>| async move {
         let other = Keys::new();
@@ -113,7 +113,7 @@ async fn a_vault_is_never_made_over_another_or_over_its_remains() {
 }
 
 #[tokio::test]
-async fn only_the_owner_writes() {
+async fn must_12_only_the_owner_writes() {
     let (store, keys) = made().await;
     let vault = Vault::open(store.clone(), Unlock::SiteKey(&keys.site))
         .await

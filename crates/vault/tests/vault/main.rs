@@ -5,6 +5,7 @@ mod concurrent;
 mod crash;
 mod damage;
 mod format;
+mod musts;
 mod reader;
 mod recovery;
 mod round_trip;

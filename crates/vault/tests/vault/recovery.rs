@@ -6,7 +6,7 @@ use vault::{RecoveryKey, Unlock, Vault};
 use crate::sample::{self, Keys, content, execution, objects, saveset_id};
 
 #[tokio::test]
-async fn the_vault_and_the_recovery_key_as_text_are_enough_for_every_row() {
+async fn must_15_the_vault_and_the_recovery_key_as_text_are_enough_for_every_row() {
     let place = tempfile::tempdir().unwrap();
     let url = format!("file://{}", place.path().display());
     let written_down = {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use model::{BlockRange, FRAME_BYTES};
 use object_store::ObjectStore;
 use proptest::prelude::*;
-use testkit::{FaultyStore, Operation};
+use testkit::{Fault, FaultyStore, Operation, Rule, Times};
 use vault::{
-    ContentHash, Depth, FramePlace, PACK_BYTES, SegmentEntry, TableSheet, Vault, runs, write_sheet,
+    ContentHash, Depth, FramePlace, FrameRun, PACK_BYTES, SegmentEntry, TableSheet, Vault, runs,
+    write_sheet,
 };
 
 use crate::sample::{
@@ -145,7 +146,7 @@ async fn a_saveset_is_written_and_read_in_a_local_directory() {
 }
 
 #[tokio::test]
-async fn a_pack_is_full_at_32_mib_and_is_one_put_and_a_content_may_span_packs() {
+async fn must_7_a_pack_is_full_at_32_mib_and_is_one_put_and_a_content_may_span_packs() {
     let store = FaultyStore::new(memory());
     let vault = Keys::new().create(Arc::new(store.clone())).await;
     let writer = vault.begin(execution(1, 1), None).await.unwrap();
@@ -227,7 +228,7 @@ async fn a_frame_that_is_empty_or_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn nothing_readable_and_nothing_equal_is_in_the_vault() {
+async fn must_2_nothing_readable_and_nothing_equal_is_in_the_vault() {
     let store = memory();
     let vault = Keys::new().create(store.clone()).await;
     for number in 1..4 {
@@ -269,4 +270,68 @@ async fn verifying_reads_every_byte_and_tells_how_far_it_is() {
         assert_eq!(report.bytes, told.into_inner());
         assert!(report.bytes > 3_000);
     }
+}
+
+#[tokio::test]
+async fn must_11_content_of_right_frames_in_the_wrong_order_or_number_is_refused() {
+    let vault = Keys::new().create(memory()).await;
+    let writer = vault.begin(execution(1, 1), None).await.unwrap();
+    let mut packs = writer.pack_writer().unwrap();
+    let frames = [noise(1, 500), noise(2, 500)];
+    let places = [
+        packs.append(&frames[0]).unwrap(),
+        packs.append(&frames[1]).unwrap(),
+    ];
+    let pack = packs.take().unwrap().unwrap();
+    let path = pack.id().path();
+    writer.put_pack(pack).await.unwrap();
+    let hash = ContentHash::of(&frames.concat());
+    let read = async |places: &[FramePlace], bytes| {
+        drain(&mut vault.read_checked(&runs(places), bytes, hash)).await
+    };
+    assert_eq!(read(&places, 1_000).await.unwrap(), frames.concat());
+    for (order, bytes) in [
+        (vec![places[1], places[0]], 1_000),
+        (vec![places[0]], 1_000),
+        (vec![places[0], places[1], places[1]], 1_000),
+        (vec![], 1_000),
+        (places.to_vec(), 999),
+    ] {
+        let error = read(&order, bytes).await.unwrap_err().to_string();
+        assert!(order.is_empty() || error.contains(&path), "{error}");
+    }
+    // A run past the end of its pack, or of nothing.
+    for (first, count) in [(0, 3), (2, 1), (u32::MAX, u32::MAX), (0, 0)] {
+        let run = FrameRun {
+            pack: places[0].pack,
+            first,
+            count,
+        };
+        let error = vault.read_run(&run).next().await.unwrap_err().to_string();
+        assert!(error.contains(&path), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn must_11_a_bit_that_turns_on_the_way_is_refused_before_anything_is_given() {
+    let store = FaultyStore::new(memory());
+    let vault = Keys::new().create(Arc::new(store.clone())).await;
+    let writer = vault.begin(execution(1, 1), None).await.unwrap();
+    let mut packs = writer.pack_writer().unwrap();
+    let places = [
+        packs.append(&noise(1, 500)).unwrap(),
+        packs.append(&noise(2, 500)).unwrap(),
+    ];
+    writer
+        .put_pack(packs.take().unwrap().unwrap())
+        .await
+        .unwrap();
+    let run = runs(&places)[0];
+    vault.read_run(&run).next().await.unwrap();
+    for operation in [Operation::Get, Operation::GetRanges] {
+        let flipped = Fault::FlippedBit(700);
+        store.inject(Rule::new(operation, "packs/*", Times::Every, flipped));
+    }
+    let error = vault.read_run(&run).next().await.unwrap_err();
+    assert!(error.to_string().contains("frame 1"), "{error}");
 }
