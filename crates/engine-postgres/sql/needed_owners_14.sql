@@ -1,12 +1,14 @@
 -- Which roles own something in this database? The owners of what extensions bring are not needed:
--- CREATE EXTENSION chooses them. Extensions themselves have no restorable owner.
+-- CREATE EXTENSION chooses them; nor those of what comes with another object (a range's functions
+-- belong to the first superuser). Extensions themselves have no restorable owner.
 -- Pinned owners (the bootstrap superuser) have no entry in pg_shdepend, so that each catalog with
 -- owners is asked.
 WITH owned (classid, objid, owner) AS (
     SELECT 'pg_catalog.pg_class'::regclass, oid, relowner FROM pg_catalog.pg_class
     UNION ALL SELECT 'pg_catalog.pg_namespace'::regclass, oid, nspowner FROM pg_catalog.pg_namespace
     UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, oid, proowner FROM pg_catalog.pg_proc
-    UNION ALL SELECT 'pg_catalog.pg_type'::regclass, oid, typowner FROM pg_catalog.pg_type
+    -- A multirange type belongs to whoever has its range.
+    UNION ALL SELECT 'pg_catalog.pg_type'::regclass, oid, typowner FROM pg_catalog.pg_type WHERE typtype <> 'm'
     UNION ALL SELECT 'pg_catalog.pg_collation'::regclass, oid, collowner FROM pg_catalog.pg_collation
     UNION ALL SELECT 'pg_catalog.pg_conversion'::regclass, oid, conowner FROM pg_catalog.pg_conversion
     UNION ALL SELECT 'pg_catalog.pg_operator'::regclass, oid, oprowner FROM pg_catalog.pg_operator
@@ -32,7 +34,7 @@ FROM (
     WHERE o.objid >= 16384
       AND coalesce(c.relkind, 'r') NOT IN ('t', 'i', 'I')
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                      WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype = 'e')
+                      WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('e', 'i'))
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n
                       WHERE n.oid = c.relnamespace AND n.nspname LIKE 'pg\_temp\_%')
     UNION

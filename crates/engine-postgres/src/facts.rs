@@ -170,6 +170,10 @@ pub(crate) struct RestoreNeeds {
     pub unfilled_views: Vec<QualifiedName>,
     /// Collations that the operating system or ICU gave to the source, as columns use them.
     pub collations: Vec<String>,
+    /// Whether everybody may make objects in the schema public, as up to PostgreSQL 14. pg_dump does
+    /// not say it of such a server. `None`: there is no such schema.
+    #[serde(default)]
+    pub public_schema_open: Option<bool>,
     /// `block_size` of the source; a page of a large object is a quarter of it. 0: not known.
     pub block_size: u32,
 }

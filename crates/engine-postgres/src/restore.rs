@@ -5,7 +5,7 @@
 //! | step | file | what it does |
 //! |---|---|---|
 //! | findings | `findings` and below it | looks, changes nothing, and decides what is left out |
-//! | DICTIONARY | `prepare` | makes the working database and everything that rows need |
+//! | DICTIONARY | `prepare`, `loan` | makes the working database and everything that rows need |
 //! | DATA | `load`, `pages` | COPY FROM STDIN; pages of large objects |
 //! | BUILD | `build` | indexes, keys, triggers, policies |
 //! | POSTSCRIPT | `postscript`, `rights`, `settings`, `large_objects` | values, grants, refreshes, settings |
@@ -26,6 +26,7 @@ mod fault;
 mod findings;
 mod large_objects;
 mod load;
+mod loan;
 mod messages;
 pub(crate) mod needs;
 mod pages;

@@ -102,10 +102,22 @@ async fn restore(
         return Ok(errors);
     }
     let ran = run(dictionary, decisions, owned, &again, 1, &mut |_| ()).await?;
+    Ok(the_telling_ones(errors, ran.errors()))
+}
+
+/// What a second try says counts, but for objects of which a part was made by the first.
+fn the_telling_ones(first: Vec<ToolError>, second: Vec<ToolError>) -> Vec<ToolError> {
+    let half_made = |error: &ToolError| error.message.contains("already exists");
+    let (half, whole): (Vec<ToolError>, Vec<ToolError>) = second.into_iter().partition(half_made);
+    let of_half = |error: &ToolError| half.iter().any(|other| other.entry == error.entry);
     // What belongs to no entry was no matter of one: a worker that could not connect.
-    let mut errors: Vec<ToolError> = errors.into_iter().filter(|e| e.entry.is_none()).collect();
-    errors.extend(ran.errors());
-    Ok(errors)
+    let told = first.into_iter().filter(|e| e.entry.is_none() || of_half(e));
+    let mut errors: Vec<ToolError> = told.collect();
+    let untold = half.into_iter().filter(|e| errors.iter().all(|told| told.entry != e.entry));
+    let untold: Vec<ToolError> = untold.collect();
+    errors.extend(untold);
+    errors.extend(whole);
+    errors
 }
 
 async fn run(

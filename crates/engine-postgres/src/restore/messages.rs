@@ -35,11 +35,14 @@ pub(super) fn errors(stderr: &str) -> Vec<ToolError> {
         };
         if let Some(message) = text.strip_prefix("error: ") {
             errors.push(ToolError {
-                entry: entry.take(),
+                entry,
                 message: message.to_owned(),
                 command: None,
             });
+        } else if text.starts_with("while ") {
+            entry = None;
         } else if let Some(number) = text.strip_prefix("from TOC entry ") {
+            // Told once, also where several errors of the entry follow.
             entry = number.split(';').next().and_then(|n| n.parse().ok());
         }
     }

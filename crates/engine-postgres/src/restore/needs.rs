@@ -20,7 +20,10 @@ pub(crate) async fn read(session: &Session) -> Result<RestoreNeeds, PostgresErro
     let tablespaces = include_str!("../../sql/needed_tablespaces_14.sql");
     let schemas = include_str!("../../sql/user_schemas_14.sql");
     let collations = include_str!("../../sql/needed_collations_14.sql");
+    let open = include_str!("../../sql/public_schema_open_14.sql");
+    let open = session.rows(open, &[], DOING).await?;
     Ok(RestoreNeeds {
+        public_schema_open: open.first().map(|row| row.get(0)),
         owners: names(session, owners).await?,
         grantees: names(session, grantees).await?,
         tablespaces: names(session, tablespaces).await?,

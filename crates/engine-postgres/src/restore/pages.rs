@@ -19,7 +19,8 @@ const FIELDS: i16 = 3;
 
 const WRITE: &str = "SELECT pg_catalog.count(*) FROM (
     SELECT pg_catalog.lo_put(o, p::pg_catalog.int8 * $4, d)
-    FROM pg_catalog.unnest($1::pg_catalog.oid[], $2::pg_catalog.int4[], $3::pg_catalog.bytea[]) AS page (o, p, d)
+    FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.int4[]),
+                    pg_catalog.unnest($3::pg_catalog.bytea[])) AS page (o, p, d)
     OFFSET 0) AS written";
 
 /// One row of `pg_largeobject`.

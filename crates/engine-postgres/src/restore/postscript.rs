@@ -11,12 +11,12 @@ use super::prepare::{arguments, runs};
 use super::quote::qualified;
 use super::rights::{self, Rights};
 use super::toc::{Entry, Step};
-use super::{large_objects, settings};
+use super::{large_objects, loan, settings};
 use crate::error::PostgresError;
 use crate::facts::{QualifiedName, SequenceFacts, part};
 use crate::session::Session;
 
-/// How many sequences one statement sets.
+/// How many sequences, or tables, one statement is about.
 const BATCH: usize = 200;
 
 /// Everything that waits for rows, keys and indexes.
@@ -38,15 +38,14 @@ pub(super) async fn run(
     progress.objects_done(Phase::Postscript, sequences.len() as u64);
     let mut rights = Rights::new(progress, decisions);
     large_objects::hand_over(&session, dictionary, decisions, &mut rights).await?;
+    loan::return_schemas(&session, dictionary, decisions).await?;
     rights::apply(&session, dictionary, decisions, &mut rights).await?;
     for view in &views {
         report.errors.extend(fill(&session, view).await?);
         progress.objects_done(Phase::Postscript, 1);
     }
     if !request.skip_statistics {
-        session
-            .run("ANALYZE", "gathering the planner's statistics")
-            .await?;
+        gather_statistics(&session).await?;
     }
     session.close().await;
     let made = event_triggers(dictionary, decisions).await?;
@@ -69,7 +68,8 @@ async fn sequence_facts(request: &RestoreRequest) -> Outcome<Vec<SequenceFacts>>
 
 async fn set_sequences(session: &Session, all: &[SequenceFacts]) -> Result<(), RestoreError> {
     let sql = "SELECT pg_catalog.setval(s::pg_catalog.regclass, v, c)
-        FROM pg_catalog.unnest($1::pg_catalog.text[], $2::pg_catalog.int8[], $3::pg_catalog.bool[]) AS x (s, v, c)";
+        FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.int8[]),
+                        pg_catalog.unnest($3::pg_catalog.bool[])) AS x (s, v, c)";
     for some in all.chunks(BATCH) {
         let names: Vec<String> = some.iter().map(|s| qualified(&s.schema, &s.name)).collect();
         let values: Vec<i64> = some.iter().map(|s| s.last_value).collect();
@@ -110,6 +110,18 @@ async fn fill(session: &Session, view: &QualifiedName) -> Result<Option<String>,
         }
         Err(error) => Err(error.into()),
     }
+}
+
+async fn gather_statistics(session: &Session) -> Result<(), RestoreError> {
+    let sql = include_str!("../../sql/tables_to_analyze_14.sql");
+    let doing = "gathering the planner's statistics";
+    let rows = session.rows(sql, &[], doing).await?;
+    let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    for some in tables.chunks(BATCH) {
+        let sql = format!("ANALYZE {}", some.join(", "));
+        session.run(&sql, doing).await?;
+    }
+    Ok(())
 }
 
 /// The last of the dictionary: they would have fired on everything before.

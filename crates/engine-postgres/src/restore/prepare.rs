@@ -7,10 +7,10 @@ use super::destination::Destination;
 use super::dictionary::Dictionary;
 use super::fault::RestoreError;
 use super::findings::{Decisions, provider_is_known};
-use super::large_objects;
 use super::messages::ToolError;
 use super::quote::{ident, literal};
 use super::toc::{Entry, Step};
+use super::{large_objects, loan};
 use crate::error::PostgresError;
 use crate::facts::DatabaseFacts;
 use crate::session::Session;
@@ -137,13 +137,28 @@ pub(super) async fn make_objects(
     let session = destination.inside().await?;
     schema_public(&session, &dictionary.facts, decisions, progress).await?;
     large_objects::make(&session, dictionary).await?;
-    session.close().await;
+    loan::lend_database(&session, destination, dictionary, decisions).await?;
     let entries: Vec<&Entry> = dictionary.before_rows.of_step(Step::Objects);
-    let entries = entries
+    let entries: Vec<&Entry> = entries
         .into_iter()
-        .filter(|entry| is_wanted(entry, &dictionary.facts, decisions, progress));
+        .filter(|entry| is_wanted(entry, &dictionary.facts, decisions, progress))
+        .collect();
+    // Schemas come first, and what lies in them needs rights there.
+    let schemas = entries.iter().rposition(|entry| entry.kind == "SCHEMA");
+    let (schemas, others) = entries.split_at(schemas.map_or(0, |last| last + 1));
+    make(schemas, dictionary, decisions).await?;
+    loan::lend_schemas(&session, dictionary, decisions).await?;
+    session.close().await;
+    make(others, dictionary, decisions).await
+}
+
+async fn make(
+    entries: &[&Entry],
+    dictionary: &Dictionary,
+    decisions: &Decisions,
+) -> Result<(), RestoreError> {
     let doing = "making what rows need";
-    for (owned, run) in runs(entries, dictionary, decisions) {
+    for (owned, run) in runs(entries.iter().copied(), dictionary, decisions) {
         let list = dictionary.list_of("before-rows", run)?;
         let mut arguments = arguments(owned, decisions);
         arguments.push("--section=pre-data".to_owned());
@@ -218,25 +233,32 @@ fn is_wanted(
     !(entry.kind == "USER MAPPING" && mappings.any(|start| entry.rest.starts_with(&start)))
 }
 
-/// template0 has the schema public; the source may not.
+/// template0 has the schema public, and on 14 everybody may make objects in it; the source may
+/// have changed both.
 async fn schema_public(
     session: &Session,
     facts: &DatabaseFacts,
     decisions: &Decisions,
     progress: &dyn Progress,
 ) -> Result<(), RestoreError> {
-    let schemas = &facts.needs.schemas;
-    // A database without any schema of its users has at least been told apart from a saveset that
-    // does not say which it has: that one has no block size either.
-    if facts.needs.block_size == 0 || schemas.iter().any(|name| name == "public") {
+    // A saveset that does not say which schemas there are does not tell the block size either.
+    if facts.needs.block_size == 0 {
         return Ok(());
     }
+    let there = facts.needs.schemas.iter().any(|name| name == "public");
+    let closed = facts.needs.public_schema_open == Some(false);
+    let sql = match (there, decisions.server_major) {
+        (false, _) => "DROP SCHEMA public",
+        // Of such a server pg_dump does not say it.
+        (true, 14) if closed => "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        (true, _) => return Ok(()),
+    };
     if decisions.superuser || decisions.server_major >= 15 {
-        session
-            .run("DROP SCHEMA public", "dropping the schema public")
-            .await?;
+        session.run(sql, "setting up the schema public").await?;
     } else {
-        progress.warning("the schema public, which the source does not have, is there: on PostgreSQL 14 only a superuser may drop it".into());
+        progress.warning(format!(
+            "on PostgreSQL 14 only a superuser may change the schema public: run {sql} in the restored database"
+        ));
     }
     Ok(())
 }

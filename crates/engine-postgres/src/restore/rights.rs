@@ -18,6 +18,12 @@ use crate::session::Session;
 /// How many statements are sent together.
 const BATCH: usize = 200;
 
+/// What every database of PostgreSQL 14 has, in the words of a newer pg_dump.
+const AS_IN_14: [&str; 2] = [
+    "REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+    "GRANT ALL ON SCHEMA public TO PUBLIC",
+];
+
 /// Runs statements that may fail for want of a role or a right, and collects what did.
 pub(super) struct Rights<'a> {
     progress: &'a dyn Progress,
@@ -126,24 +132,41 @@ pub(super) async fn apply(
         .into_iter()
         .chain(dictionary.after_rows.of_step(Step::Rights))
         .collect();
-    let (kept, left_out): (Vec<&Entry>, Vec<&Entry>) = entries.into_iter().partition(|entry| {
+    let (kept, of_public): (Vec<&Entry>, Vec<&Entry>) = entries.into_iter().partition(|entry| {
         public_is_ours || !(entry.kind == "ACL" && entry.rest.starts_with("- SCHEMA public "))
     });
-    if !left_out.is_empty() {
-        rights.progress.warning("the grants on the schema public are left out: on PostgreSQL 14 only a superuser may give them".into());
+    if !of_public.is_empty() {
+        let missing: Vec<String> = statements(dictionary, of_public)
+            .await?
+            .into_iter()
+            .filter(|statement| !AS_IN_14.contains(&statement.as_str()))
+            .collect();
+        if !missing.is_empty() {
+            rights.progress.warning(format!(
+                "on PostgreSQL 14 only a superuser may change the schema public: run {} in the restored database",
+                missing.join("; ")
+            ));
+        }
     }
     if kept.is_empty() {
         return Ok(());
     }
-    let list = dictionary.list_of("rights", kept)?;
-    let script = dictionary.scratch("rights.sql");
-    let program = &dictionary.program;
-    let sql = program.script(&dictionary.dump(), &list, &script).await?;
-    let statements: Vec<String> = split(&sql).iter().filter_map(|s| our_form(s)).collect();
-    for batch in batches(statements) {
+    for batch in batches(statements(dictionary, kept).await?) {
         rights.run_all(session, &batch).await?;
     }
     Ok(())
+}
+
+/// The statements of these entries, as a member of the owners can run them.
+async fn statements(
+    dictionary: &Dictionary,
+    entries: Vec<&Entry>,
+) -> Result<Vec<String>, RestoreError> {
+    let list = dictionary.list_of("rights", entries)?;
+    let script = dictionary.scratch("rights.sql");
+    let program = &dictionary.program;
+    let sql = program.script(&dictionary.dump(), &list, &script).await?;
+    Ok(split(&sql).iter().filter_map(|s| our_form(s)).collect())
 }
 
 /// Cuts statements into batches, never between taking a grantor on and giving it back.

@@ -4,6 +4,7 @@ use super::destination::Destination;
 use super::dictionary::Dictionary;
 use super::fault::RestoreError;
 use super::findings::Decisions;
+use super::loan;
 use super::quote::{ident, literal};
 use super::rights::{Rights, grants};
 use crate::facts::{DatabaseFacts, DatabaseSetting, Grant};
@@ -30,6 +31,7 @@ pub(super) async fn apply(
     let facts = &dictionary.facts;
     let name = ident(&destination.working);
     let session = destination.beside().await?;
+    loan::return_database(&session, destination, dictionary, decisions).await?;
     let mut statements = Vec::new();
     if let Some(comment) = &facts.comment {
         let comment = literal(comment);

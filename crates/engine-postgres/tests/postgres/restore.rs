@@ -1,0 +1,6 @@
+//! Restoring: everything as the recommended role, which is no superuser.
+
+mod drive;
+mod refusals;
+mod round_trip;
+mod saved;

@@ -1,0 +1,112 @@
+//! Drives a target by hand, as flow does.
+
+use std::sync::Arc;
+
+use engine_postgres::{PostgresEngine, PostgresOptions};
+use model::{
+    Connection, Credentials, Engine, Outcome, Published, RestoreRequest, SecretString, Target,
+};
+use testkit::RecordedProgress;
+use testkit::postgres::{Roles, Server};
+
+use super::saved::{Pieces, Saved};
+
+/// What a restore came to.
+#[derive(Debug)]
+pub struct Restored {
+    pub published: Published,
+    pub errors: Vec<String>,
+    pub progress: Arc<RecordedProgress>,
+}
+
+/// An engine that finds the programs of that server, or newer ones.
+pub fn engine(server: &Server) -> PostgresEngine {
+    PostgresEngine::new(PostgresOptions {
+        tool_directories: vec![server.tools_dir().to_owned()],
+        ..PostgresOptions::default()
+    })
+}
+
+/// The site as the product sees it: the role that backs up, in the database `postgres`.
+pub fn site(server: &Server) -> Connection {
+    let roles = server.least_rights_role();
+    Connection::Postgresql {
+        url: server.url("postgres", roles.backup),
+        password: Some(SecretString::from(roles.password)),
+    }
+}
+
+/// The credentials that a restore brings.
+pub fn credentials(roles: &Roles) -> Credentials {
+    Credentials {
+        user: roles.restore.to_owned(),
+        password: SecretString::from(roles.password),
+    }
+}
+
+/// A target, opened with the restoring role's credentials.
+pub async fn open(server: &Server, request: RestoreRequest) -> Outcome<Box<dyn Target>> {
+    let credentials = credentials(&server.least_rights_role());
+    engine(server)
+        .open_target(&site(server), Some(&credentials), request)
+        .await
+}
+
+/// All steps up to publish, with two loaders side by side.
+pub async fn restore(
+    server: &Server,
+    saved: &Saved,
+    change: impl FnOnce(&mut RestoreRequest),
+    name: &str,
+) -> Outcome<Restored> {
+    let progress = Arc::new(RecordedProgress::new());
+    let mut request = saved.request(name, Arc::clone(&progress) as _);
+    change(&mut request);
+    let mut target = open(server, request).await?;
+    match steps(&mut *target, saved).await {
+        Ok(errors) => Ok(Restored {
+            published: target.publish().await?,
+            errors,
+            progress,
+        }),
+        Err(error) => {
+            target.discard().await?;
+            Err(error)
+        }
+    }
+}
+
+async fn steps(target: &mut dyn Target, saved: &Saved) -> Outcome<Vec<String>> {
+    target.findings().await?;
+    target.prepare().await?;
+    load(target, saved).await?;
+    let mut errors = target.build(2).await?.errors;
+    errors.extend(target.postscript().await?.errors);
+    Ok(errors)
+}
+
+/// Loads every range; two streams take turns, so that they are in one table at once.
+pub async fn load(target: &mut dyn Target, saved: &Saved) -> Outcome<()> {
+    let mut first = target.loader().await?;
+    let mut second = target.loader().await?;
+    let take = |place: usize| saved.ranges.iter().skip(place).step_by(2);
+    let one = async {
+        for (task, bytes) in take(0) {
+            let loaded = first.load(task, &mut Pieces(bytes.clone(), 1000)).await?;
+            assert_eq!(loaded, task.rows, "{task:?}");
+        }
+        Outcome::Ok(())
+    };
+    let other = async {
+        for (task, bytes) in take(1) {
+            let loaded = second
+                .load(task, &mut Pieces(bytes.clone(), 70_000))
+                .await?;
+            assert_eq!(loaded, task.rows, "{task:?}");
+        }
+        Outcome::Ok(())
+    };
+    let (one, other) = tokio::join!(one, other);
+    one?;
+    other
+}

@@ -1,0 +1,74 @@
+//! What was saved is there again: rows, DDL, rights, what belongs to the database.
+
+use testkit::digest::{assert_equal, digest};
+use testkit::postgres::Server;
+
+use super::drive::restore;
+use super::saved::Saved;
+
+const ROLES: &str = "CREATE ROLE \"the owner\"; CREATE ROLE reader; CREATE ROLE clerk;
+    GRANT \"the owner\", clerk TO backstay_restore;";
+
+/// A server with the roles and the database that has everything.
+pub fn server_with_shop(version: u32) -> Server {
+    let server = Server::version(version).start();
+    server.least_rights_role();
+    server.psql("postgres", ROLES);
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", include_str!("everything.sql"));
+    server
+}
+
+/// What pg_dump does not say of a database.
+fn about_database(server: &Server, name: &str) -> String {
+    let sql = "SELECT pg_get_userbyid(datdba), datcollate, datctype, pg_encoding_to_char(encoding),
+            shobj_description(oid, 'pg_database'),
+            (SELECT array_agg(a::text ORDER BY a::text) FROM aclexplode(datacl) a),
+            (SELECT array_agg(c ORDER BY c) FROM pg_db_role_setting, unnest(setconfig) c WHERE setdatabase = d.oid)
+        FROM pg_database d WHERE datname = current_database()";
+    server.psql(name, sql)
+}
+
+async fn a_round_trip(version: u32) {
+    let server = server_with_shop(version);
+    let before = digest(&server.connect("shop").await).await.unwrap();
+    let saved = Saved::by_hand(&server, "shop").await;
+    let restored = restore(&server, &saved, |_| (), "the copy").await.unwrap();
+    assert_eq!(restored.errors, Vec::<String>::new());
+    assert_eq!(restored.progress.warnings(), Vec::<String>::new());
+    assert_eq!(restored.published.kept, None);
+    let after = digest(&server.connect("the copy").await).await.unwrap();
+    assert_equal(&before, &after);
+    assert_eq!(server.dump_schema("shop"), server.dump_schema("the copy"));
+    assert_eq!(
+        about_database(&server, "shop"),
+        about_database(&server, "the copy")
+    );
+    let working = "SELECT count(*) FROM pg_database WHERE datname LIKE 'backstay%'";
+    assert_eq!(server.psql("postgres", working), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_comes_back_on_14() {
+    a_round_trip(14).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_comes_back_on_15() {
+    a_round_trip(15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_comes_back_on_16() {
+    a_round_trip(16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_comes_back_on_17() {
+    a_round_trip(17).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_comes_back_on_18() {
+    a_round_trip(18).await;
+}
