@@ -7,10 +7,11 @@ use model::{
 };
 
 use crate::check;
+use crate::database::ReadOnly;
 use crate::error::{SqliteError, blocking};
 use crate::restore::SqliteTarget;
 use crate::schema;
-use crate::site::{FileName, Kind, SiteDirectory, open_read_only};
+use crate::site::{FileName, Kind, SiteDirectory};
 use crate::source::SqliteSource;
 
 /// Reads and restores the SQLite files of a directory.
@@ -113,7 +114,7 @@ fn databases(site: &SiteDirectory) -> Result<Vec<BrowsedObject>, SqliteError> {
 
 fn objects(site: &SiteDirectory, name: &FileName) -> Result<Vec<BrowsedObject>, SqliteError> {
     let (path, _) = site.existing(name)?;
-    let database = open_read_only(&path)?;
+    let database = ReadOnly::open(&path)?;
     let objects =
         schema::objects(&database).map_err(|error| SqliteError::of("reading", &path, error))?;
     Ok(schema::in_browser(name, objects))

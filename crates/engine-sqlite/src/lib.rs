@@ -34,6 +34,7 @@
 //! It knows no vault, no catalog and no job, and it restores whole files only.
 
 mod check;
+mod database;
 mod engine;
 mod error;
 mod facts;

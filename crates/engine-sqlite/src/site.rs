@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::{Connection, ObjectName};
-use rusqlite::OpenFlags;
 
+use crate::database::ReadOnly;
 use crate::error::SqliteError;
 use crate::snapshot::pragma;
 
@@ -17,10 +17,7 @@ pub(crate) const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// What every working file of a restore begins with.
 pub(crate) const WORKING_PREFIX: &str = ".backstay-restore-";
 
-/// How long we wait for a lock before the error says that somebody holds it.
-pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
-
-/// The same while looking at many files.
+/// How long a listing waits for the lock of one file.
 const LOOK_WAIT: Duration = Duration::from_millis(200);
 
 /// SQLite puts `-journal` behind a file's name, and a name has at most 255 bytes.
@@ -215,7 +212,7 @@ pub(crate) struct Shape {
 }
 
 fn probe(path: &Path) -> Result<Shape, SqliteError> {
-    let database = open_read_only(path)?;
+    let database = ReadOnly::open(path)?;
     let look = || -> rusqlite::Result<Shape> {
         database.busy_timeout(LOOK_WAIT)?;
         let pages: u32 = pragma(&database, "page_count")?;
@@ -227,23 +224,6 @@ fn probe(path: &Path) -> Result<Shape, SqliteError> {
         })
     };
     look().map_err(|error| SqliteError::of("looking at", path, error))
-}
-
-/// Opens a database so that nothing in it can be changed, and runs no code of its schema that is
-/// not plainly harmless.
-pub(crate) fn open_read_only(path: &Path) -> Result<rusqlite::Connection, SqliteError> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-}
-
-pub(crate) fn open(path: &Path, access: OpenFlags) -> Result<rusqlite::Connection, SqliteError> {
-    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let open = || -> rusqlite::Result<rusqlite::Connection> {
-        let database = rusqlite::Connection::open_with_flags(path, flags)?;
-        database.busy_timeout(LOCK_WAIT)?;
-        database.pragma_update(None, "trusted_schema", false)?;
-        Ok(database)
-    };
-    open().map_err(|error| SqliteError::of("opening", path, error))
 }
 
 fn kind(data: &Metadata) -> &'static str {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::database::ReadOnly;
 use crate::error::{SqliteError, failure};
 use crate::facts::{HeaderFacts, PageFacts, StatFacts, TableRows};
-use crate::site::open_read_only;
 
 /// `sqlite_dbpage` finds a page at once only by equality; a range would read all pages before it.
 const PAGE: &str = "SELECT data FROM sqlite_dbpage WHERE pgno = ?1";
@@ -24,7 +24,7 @@ const COUNT_UP_TO: u64 = 1 << 30;
 /// usual builds), so all readers share this one and lock it for one frame at a time.
 pub(crate) struct Snapshot {
     path: PathBuf,
-    database: Mutex<Connection>,
+    database: Mutex<ReadOnly>,
     opened: Instant,
     max_age: Option<Duration>,
     pub(crate) pages: PageFacts,
@@ -39,7 +39,7 @@ impl Snapshot {
         found: &Metadata,
         max_age: Option<Duration>,
     ) -> Result<Self, SqliteError> {
-        let database = open_read_only(path)?;
+        let database = ReadOnly::open(path)?;
         let failed = |error| SqliteError::of("reading", path, error);
         begin(&database).map_err(failed)?;
         if !has_dbpage(&database).map_err(failed)? {
@@ -120,7 +120,7 @@ impl Snapshot {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    fn lock(&self) -> MutexGuard<'_, ReadOnly> {
         // A reader that panicked has changed nothing: the transaction only reads.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }

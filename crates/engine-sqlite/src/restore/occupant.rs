@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use model::Obstacle;
 
+use crate::database::ReadOnly;
 use crate::error::SqliteError;
 use crate::schema;
-use crate::site::{FileName, SiteDirectory, open_read_only};
+use crate::site::{FileName, SiteDirectory};
 
 /// The target's name as it is now.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Occupant {
             return Ok(Occupant::Empty(found));
         }
         let path = site.file(name);
-        let objects = open_read_only(&path).and_then(|database| {
+        let objects = ReadOnly::open(&path).and_then(|database| {
             schema::objects(&database).map_err(|error| SqliteError::of("reading", &path, error))
         });
         match objects {

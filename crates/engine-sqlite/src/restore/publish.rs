@@ -17,10 +17,11 @@ use model::{Clock, Obstacle, ServerExecutionId, SystemClock};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempPath;
 
+use crate::database::open;
 use crate::error::SqliteError;
 use crate::restore::occupant::Occupant;
 use crate::restore::working_file::{WorkingFile, sole};
-use crate::site::{FileName, SiteDirectory, open};
+use crate::site::{FileName, SiteDirectory};
 use crate::snapshot::pragma;
 
 /// What a kept file's name adds to the old one.

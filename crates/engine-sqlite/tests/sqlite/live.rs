@@ -217,6 +217,51 @@ async fn looking_at_a_site_leaves_the_locks_of_a_running_backup_alone() {
     assert_eq!(locks(), 0, "a dropped source holds nothing");
 }
 
+/// -wal and -shm under the name of the backup's user could lock the database's own program out.
+#[tokio::test]
+async fn a_database_in_wal_mode_that_nobody_has_open_is_left_without_a_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bank.db");
+    make(&file, &format!("PRAGMA journal_mode = WAL; {BANK}"));
+    let before = std::fs::read(&file).unwrap();
+    let engine = engine_sqlite::SqliteEngine::new();
+    let connection = site(directory.path());
+    let names = || crate::hand::names(directory.path());
+    engine.check(&connection, 2).await.unwrap();
+    assert_eq!(names(), ["bank.db"]);
+    engine.browse(&connection, &Parent::Root).await.unwrap();
+    assert_eq!(names(), ["bank.db"]);
+    back_up(directory.path(), "bank.db").await.unwrap();
+    assert_eq!(names(), ["bank.db"]);
+    assert!(std::fs::read(&file).unwrap() == before);
+}
+
+/// The same with somebody who came in the meantime: the -wal is theirs, and what is in it stays.
+#[tokio::test]
+async fn the_wal_of_a_program_that_came_during_a_backup_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bank.db");
+    make(&file, &format!("PRAGMA journal_mode = WAL; {BANK}"));
+    let progress = Arc::new(RecordedProgress::new());
+    let source = open_source(directory.path(), "bank.db", &progress)
+        .await
+        .unwrap();
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("UPDATE left_side SET n = 7").unwrap();
+    drop(source);
+    assert!(directory.path().join("bank.db-wal").exists());
+    let third = rusqlite::Connection::open(&file).unwrap();
+    let n: i64 = third
+        .query_row("SELECT n FROM left_side", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(n, 7);
+    other.execute_batch("UPDATE left_side SET n = 8").unwrap();
+    let n: i64 = third
+        .query_row("SELECT n FROM left_side", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(n, 8, "both see one another's writes");
+}
+
 #[tokio::test]
 async fn a_reader_that_is_cancelled_ends_with_an_error() {
     let directory = tempfile::tempdir().unwrap();
