@@ -1,4 +1,9 @@
 //! The vault over real stores: memory, local directories, and one that fails on request.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "in a test a panic is how a fixture fails, and a race's tally goes to its log"
+)]
 
 mod commit;
 mod concurrent;
