@@ -21,6 +21,8 @@
 //!   it any more, and the caller is told by `false` or `None`.
 //! - Secrets are sealed under the [`MasterKey`] and bound to their place; tokens are kept only as
 //!   keyed hashes. Neither is in an error, in `Debug` or in a log.
+//! - A call whose future is dropped leaves nothing half done: it was carried out as a whole or
+//!   not at all. Which of the two is not known, as with any commit whose answer is lost.
 //! - Time comes from the [`Clock`](model::Clock) that was handed in.
 //!
 //! What this crate is not: it does not decide what may run, retry or be deleted (that is `jobs`),

@@ -113,6 +113,50 @@ async fn after_a_lost_lease_the_old_holder_writes_nothing() {
     assert!(!world.catalog.has_savesets(&shop()).await.unwrap());
 }
 
+/// As when the same node had taken it once more, or another node of the same catalog.
+#[tokio::test]
+async fn a_newer_epoch_or_another_owner_shuts_the_old_holder_out_though_it_still_runs() {
+    for change in [
+        "UPDATE execution SET lease_epoch = lease_epoch + 1",
+        "UPDATE execution SET lease_owner = 'another node'",
+    ] {
+        let (world, job) = World::with_job().await;
+        let id = world.enqueue(job).await;
+        let leased = world.take().await;
+        let options = sqlx::sqlite::SqliteConnectOptions::new();
+        let options = options.filename(world.data().join("catalog.db"));
+        let outside = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        assert_eq!(
+            sqlx::query(change)
+                .execute(&outside)
+                .await
+                .unwrap()
+                .rows_affected(),
+            1
+        );
+        let before = world.get(id).await;
+        assert_eq!(before.status, ExecutionStatus::Running);
+
+        let done = Ending::because(RunEvent::Succeed, "Done");
+        assert_eq!(world.catalog.finish(&leased, &done).await.unwrap(), None);
+        assert!(!world.catalog.renew(&leased, world.later(9)).await.unwrap());
+        let told = ProgressSnapshot {
+            bytes_read: 9,
+            ..ProgressSnapshot::default()
+        };
+        assert!(!world.catalog.save_progress(&leased, &told).await.unwrap());
+        assert!(!world.catalog.set_attempt(&leased, 2, None).await.unwrap());
+        assert!(
+            !world
+                .catalog
+                .set_saveset(&leased, saveset_id(1))
+                .await
+                .unwrap()
+        );
+        assert_eq!(world.get(id).await, before);
+    }
+}
+
 #[tokio::test]
 async fn a_lease_of_one_execution_says_nothing_about_the_next_of_its_job() {
     let (world, job) = World::with_job().await;

@@ -80,117 +80,138 @@ impl Expected {
 }
 
 async fn act(world: &World, jobs: &[JobId], expected: &mut Expected, action: Action) {
-    let catalog = &world.catalog;
     match action {
-        Action::Enqueue { job } => {
-            let job = jobs[job];
-            match (
-                catalog.enqueue(&NewExecution::of(shop(), job), None).await,
-                expected.live(job),
-            ) {
-                (Ok(enqueued), None) => {
-                    expected
-                        .statuses
-                        .insert(enqueued.execution_id, (job, ExecutionStatus::Queued));
-                }
-                (Err(CatalogError::JobRunning { execution, .. }), Some(live)) => {
-                    assert_eq!(execution, live);
-                }
-                (result, live) => panic!("{result:?} with {live:?}"),
-            }
-        }
-        Action::Take => {
-            let taken = catalog.take_next(far_off(), &[]).await.unwrap();
-            let mut all = expected.statuses.iter();
-            let waiting = all.find(|(_, (_, status))| *status == ExecutionStatus::Queued);
-            let waiting = waiting.map(|(id, _)| *id);
-            assert_eq!(
-                taken.as_ref().map(|leased| leased.execution.execution_id),
-                waiting
-            );
-            if let Some(leased) = taken {
-                let id = leased.execution.execution_id;
-                expected.statuses.get_mut(&id).unwrap().1 = ExecutionStatus::Running;
-                expected.held.insert(id, leased.epoch);
-                expected.leases.push(leased);
-            }
-        }
-        Action::Finish { lease, event } => {
-            let count = expected.leases.len();
-            if count == 0 {
-                return;
-            }
-            let leased = expected.leases[lease % count].clone();
-            let id = leased.execution.execution_id;
-            let held = expected.held.get(&id) == Some(&leased.epoch);
-            match catalog.finish(&leased, &Ending::because(event, "so")).await {
-                Ok(None) => assert!(!held),
-                Ok(Some(status)) => {
-                    assert!(held);
-                    assert_eq!(Some(status), expected.ending(id, event));
-                    expected.end(id, status);
-                }
-                Err(CatalogError::Illegal { .. }) => {
-                    assert!(held && expected.ending(id, event).is_none());
-                }
-                Err(other) => panic!("{other}"),
-            }
-        }
+        Action::Enqueue { job } => enqueue(world, jobs[job], expected).await,
+        Action::Take => take(world, expected).await,
+        Action::Finish { lease, event } => finish(world, expected, lease, event).await,
         Action::Settle {
             execution,
             event,
             requeue,
         } => {
-            let Some(id) = expected.nth(execution) else {
-                return;
-            };
-            let detail = requeue.then_some("again");
-            let ending = Ending::because(event, "so");
-            match (
-                catalog.settle(id, &ending, detail).await,
-                expected.ending(id, event),
-            ) {
-                (Ok(settled), Some(status)) => {
-                    assert_eq!(
-                        (settled.status, settled.requeued.is_some()),
-                        (status, requeue)
-                    );
-                    expected.end(id, status);
-                    if let Some(again) = settled.requeued {
-                        let job = expected.statuses[&id].0;
-                        expected
-                            .statuses
-                            .insert(again, (job, ExecutionStatus::Queued));
-                    }
-                }
-                (Err(CatalogError::Illegal { .. }), None) => {}
-                (result, ending) => panic!("{result:?} with {ending:?}"),
+            if let Some(id) = expected.nth(execution) {
+                settle(world, expected, id, event, requeue).await;
             }
         }
         Action::AskAbort { execution } => {
-            let Some(id) = expected.nth(execution) else {
-                return;
-            };
-            let before = expected.statuses[&id].1;
-            match catalog.request_abort(id, "asked").await {
-                Ok(ExecutionStatus::Aborting) => {
-                    assert!(matches!(
-                        before,
-                        ExecutionStatus::Running | ExecutionStatus::Aborting
-                    ));
-                    expected.statuses.get_mut(&id).unwrap().1 = ExecutionStatus::Aborting;
-                }
-                Ok(status) => {
-                    assert_eq!(
-                        (before, status),
-                        (ExecutionStatus::Queued, ExecutionStatus::Aborted)
-                    );
-                    expected.end(id, status);
-                }
-                Err(CatalogError::ExecutionEnded { status, .. }) => assert_eq!(status, before),
-                Err(other) => panic!("{other}"),
+            if let Some(id) = expected.nth(execution) {
+                ask_abort(world, expected, id).await;
             }
         }
+    }
+}
+
+async fn enqueue(world: &World, job: JobId, expected: &mut Expected) {
+    let result = world
+        .catalog
+        .enqueue(&NewExecution::of(shop(), job), None)
+        .await;
+    match (result, expected.live(job)) {
+        (Ok(enqueued), None) => {
+            expected
+                .statuses
+                .insert(enqueued.execution_id, (job, ExecutionStatus::Queued));
+        }
+        (Err(CatalogError::JobRunning { execution, .. }), Some(live)) => {
+            assert_eq!(execution, live);
+        }
+        (result, live) => panic!("{result:?} with {live:?}"),
+    }
+}
+
+async fn take(world: &World, expected: &mut Expected) {
+    let taken = world.catalog.take_next(far_off(), &[]).await.unwrap();
+    let mut all = expected.statuses.iter();
+    let waiting = all.find(|(_, (_, status))| *status == ExecutionStatus::Queued);
+    let waiting = waiting.map(|(id, _)| *id);
+    assert_eq!(
+        taken.as_ref().map(|leased| leased.execution.execution_id),
+        waiting
+    );
+    if let Some(leased) = taken {
+        let id = leased.execution.execution_id;
+        expected.statuses.get_mut(&id).unwrap().1 = ExecutionStatus::Running;
+        expected.held.insert(id, leased.epoch);
+        expected.leases.push(leased);
+    }
+}
+
+async fn finish(world: &World, expected: &mut Expected, lease: usize, event: RunEvent) {
+    let count = expected.leases.len();
+    if count == 0 {
+        return;
+    }
+    let leased = expected.leases[lease % count].clone();
+    let id = leased.execution.execution_id;
+    let held = expected.held.get(&id) == Some(&leased.epoch);
+    match world
+        .catalog
+        .finish(&leased, &Ending::because(event, "so"))
+        .await
+    {
+        Ok(None) => assert!(!held),
+        Ok(Some(status)) => {
+            assert!(held);
+            assert_eq!(Some(status), expected.ending(id, event));
+            expected.end(id, status);
+        }
+        Err(CatalogError::Illegal { .. }) => {
+            assert!(held && expected.ending(id, event).is_none());
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+async fn settle(
+    world: &World,
+    expected: &mut Expected,
+    id: ExecutionId,
+    event: RunEvent,
+    requeue: bool,
+) {
+    let detail = requeue.then_some("again");
+    let result = world
+        .catalog
+        .settle(id, &Ending::because(event, "so"), detail)
+        .await;
+    match (result, expected.ending(id, event)) {
+        (Ok(settled), Some(status)) => {
+            assert_eq!(
+                (settled.status, settled.requeued.is_some()),
+                (status, requeue)
+            );
+            expected.end(id, status);
+            if let Some(again) = settled.requeued {
+                let job = expected.statuses[&id].0;
+                expected
+                    .statuses
+                    .insert(again, (job, ExecutionStatus::Queued));
+            }
+        }
+        (Err(CatalogError::Illegal { .. }), None) => {}
+        (result, ending) => panic!("{result:?} with {ending:?}"),
+    }
+}
+
+async fn ask_abort(world: &World, expected: &mut Expected, id: ExecutionId) {
+    let before = expected.statuses[&id].1;
+    match world.catalog.request_abort(id, "asked").await {
+        Ok(ExecutionStatus::Aborting) => {
+            assert!(matches!(
+                before,
+                ExecutionStatus::Running | ExecutionStatus::Aborting
+            ));
+            expected.statuses.get_mut(&id).unwrap().1 = ExecutionStatus::Aborting;
+        }
+        Ok(status) => {
+            assert_eq!(
+                (before, status),
+                (ExecutionStatus::Queued, ExecutionStatus::Aborted)
+            );
+            expected.end(id, status);
+        }
+        Err(CatalogError::ExecutionEnded { status, .. }) => assert_eq!(status, before),
+        Err(other) => panic!("{other}"),
     }
 }
 
