@@ -12,6 +12,19 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::VaultError;
+use crate::vault::VAULT_FILE;
+
+/// All folders of a vault.
+const FOLDERS: [&str; 8] = [
+    "owners",
+    "keys",
+    "manifests",
+    "packs",
+    "pins",
+    "catalog",
+    "deleted",
+    "probe",
+];
 
 /// Opens the store of a vault's location; a local directory is made if it is not there. What is
 /// answered is durable: files and their directories are synced.
@@ -37,14 +50,15 @@ pub fn open_store(
     Ok((Arc::new(store), Path::default()))
 }
 
-/// Removes what a crash left half-written in a local vault: files named `*#<digits>`, which no
-/// listing shows. To be called when the server starts, before anything is written. Answers how many.
+/// Removes what a crash left half-written in a local vault: files named `*#<digits>` in the folders
+/// of the vault, which no listing shows. To be called when the server starts, before anything is
+/// written. Answers how many. Whatever else lies in the directory is not touched.
 ///
 /// # Errors
 /// When the URL is wrong, or a directory cannot be read or a file removed.
 pub async fn remove_stale_staging(url: &str) -> Result<u64, VaultError> {
     let directory = local_directory(url)?;
-    let removed = tokio::task::spawn_blocking(move || remove_staging_below(&directory)).await;
+    let removed = tokio::task::spawn_blocking(move || remove_staging(&directory)).await;
     let removed = removed.map_err(|error| VaultError::Internal {
         doing: "look for staging files",
         why: error.to_string(),
@@ -101,6 +115,22 @@ fn make(directory: &FilePath) -> io::Result<()> {
         File::open(above)?.sync_all()?;
     }
     Ok(())
+}
+
+fn remove_staging(vault: &FilePath) -> io::Result<u64> {
+    let mut removed = 0;
+    for folder in FOLDERS {
+        removed += remove_staging_below(&vault.join(folder))?;
+    }
+    for digits in 1.. {
+        // The store counts on only while the file before is there.
+        match fs::remove_file(vault.join(format!("{VAULT_FILE}#{digits}"))) {
+            Ok(()) => removed += 1,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(removed)
 }
 
 fn remove_staging_below(directory: &FilePath) -> io::Result<u64> {
@@ -187,6 +217,18 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, ["#3", "five#5x", "four#", "one"]);
+        // The directory may hold other things, and a vault's own file is at its top.
+        let mut kept = Vec::new();
+        for name in ["notes#1", "other/packs#1", "other/packs/one#1"] {
+            kept.push(place.path().join(name));
+            fs::create_dir_all(kept.last().unwrap().parent().unwrap()).unwrap();
+            fs::write(kept.last().unwrap(), name).unwrap();
+        }
+        for name in ["vault.json#1", "vault.json#2"] {
+            fs::write(place.path().join(name), name).unwrap();
+        }
+        assert_eq!(remove_stale_staging(&url(place.path())).await.unwrap(), 2);
+        assert!(kept.iter().all(|path| path.exists()));
         let nowhere = place.path().join("nowhere");
         assert_eq!(remove_stale_staging(&url(&nowhere)).await.unwrap(), 0);
     }

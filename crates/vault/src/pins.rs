@@ -1,7 +1,5 @@
 //! Pins: what running executions are about to commit.
 
-use std::time::Duration;
-
 use model::{ExecutionId, SavesetId, ServerExecutionId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -9,9 +7,6 @@ use tokio::task::JoinHandle;
 
 use crate::seal::{Kind, open_json, seal_json};
 use crate::{PackPrefix, Vault, VaultError};
-
-/// How often a running execution's pin is written anew.
-pub(crate) const RENEWAL: Duration = Duration::from_secs(60);
 
 const MAX_PIN_BYTES: u64 = 16 << 10;
 
@@ -70,7 +65,7 @@ impl Vault {
     }
 }
 
-/// Writes a pin anew every minute until it is dropped or stopped.
+/// Writes a pin anew, every minute unless told otherwise, until it is dropped or stopped.
 pub(crate) struct Renewal {
     task: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
@@ -107,9 +102,9 @@ async fn renew(vault: Vault, pin: Pin, mut stopped: oneshot::Receiver<()>) {
     loop {
         tokio::select! {
             _ = &mut stopped => return,
-            () = tokio::time::sleep(RENEWAL) => {}
+            () = tokio::time::sleep(vault.0.store.limits().renewal) => {}
         }
-        // A pin that is not renewed for a while still protects; the next minute tries again.
+        // A pin that is not renewed for a while still protects; the next renewal tries again.
         if let Err(error) = vault.put_pin(&pin).await {
             tracing::warn!(execution = %pin.execution, %error, "a pin could not be renewed");
         }

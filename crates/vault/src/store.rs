@@ -28,6 +28,8 @@ pub struct StoreLimits {
     pub tries: u32,
     /// The pause before the second try; it grows fourfold with each.
     pub pause: Duration,
+    /// How often a running execution's pin is written anew.
+    pub renewal: Duration,
 }
 
 impl Default for StoreLimits {
@@ -37,9 +39,13 @@ impl Default for StoreLimits {
             pack: Duration::from_secs(300),
             tries: 4,
             pause: Duration::from_millis(100),
+            renewal: Duration::from_secs(60),
         }
     }
 }
+
+/// What is longer may take as long as a pack.
+const SMALL_BYTES: u64 = 1 << 20;
 
 /// A store with its limits.
 #[derive(Debug, Clone)]
@@ -75,9 +81,17 @@ impl Store {
         self.limits
     }
 
+    fn time_for(&self, bytes: u64) -> Duration {
+        if bytes > SMALL_BYTES {
+            self.limits.pack
+        } else {
+            self.limits.small
+        }
+    }
+
     /// Reads a whole object of at most `limit` bytes.
     pub(crate) async fn get(&self, path: &str, limit: u64) -> Result<Bytes, VaultError> {
-        let found = self.tried("read", path, self.limits.small, || async {
+        let found = self.tried("read", path, self.time_for(limit), || async {
             let answer = self.inner.get(&Path::from(path)).await?;
             match answer.meta.size {
                 size if size > limit => Ok(Err(size)),
@@ -192,7 +206,8 @@ impl Store {
     /// Puts an object, over another one if there is one.
     pub(crate) async fn put_over(&self, path: &str, object: Bytes) -> Result<(), VaultError> {
         let options = PutOptions::from(PutMode::Overwrite);
-        self.tried("write", path, self.limits.small, || async {
+        let time = self.time_for(object.len() as u64);
+        self.tried("write", path, time, || async {
             let payload = PutPayload::from(object.clone());
             self.inner
                 .put_opts(&Path::from(path), payload, options.clone())

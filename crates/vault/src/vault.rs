@@ -15,7 +15,7 @@ use crate::seal::parse;
 use crate::store::{Failed, PutNew, Store, StoreLimits, says_there};
 use crate::{OwnerId, RecoveryKey, SiteKey, Unlock, VaultError, VaultId};
 
-const VAULT_FILE: &str = "vault.json";
+pub(crate) const VAULT_FILE: &str = "vault.json";
 const VAULT_FORMAT: u64 = 1;
 const CIPHER: &str = "AES-256-GCM";
 

@@ -1,10 +1,13 @@
 //! The commit is one put-if-absent: what it does when answers are lost, late or wrong.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Fault as _, Retry};
 use testkit::{Fault, FaultyStore, Operation, Rule, Times};
-use vault::{DeadOrAlive, FrameRun, PackId, SavesetState, TombstoneCause, Vault, VaultError};
+use vault::{
+    DeadOrAlive, FrameRun, PackId, SavesetState, StoreLimits, TombstoneCause, Vault, VaultError,
+};
 
 use crate::sample::{
     self, Keys, content, draft, execution, fill, memory, objects, read, saveset_id,
@@ -359,4 +362,54 @@ async fn must_4_the_pin_is_put_first_and_the_manifest_last_and_little_else() {
     assert_eq!(puts[0], "pins/1", "the pin is put first");
     assert_eq!(puts[4], "manifests/1", "the manifest is put last");
     assert!(store.calls().len() <= 12, "{:?}", store.calls());
+}
+
+#[tokio::test]
+async fn a_pin_is_renewed_while_its_run_lives_and_never_after() {
+    let (store, _, vault) = faulty().await;
+    let often = StoreLimits {
+        renewal: Duration::from_millis(2),
+        ..sample::SHORT
+    };
+    let vault = vault.with_limits(often);
+    vault.own(&sample::owner()).await.unwrap();
+    let renewals = || {
+        let pins = store
+            .calls()
+            .into_iter()
+            .filter(|call| call.path == "pins/1");
+        pins.filter(|call| call.operation == Operation::Put).count()
+    };
+    for round in 1..=20 {
+        let writer = vault.begin(execution(1, round), None).await.unwrap();
+        let before = renewals();
+        while renewals() < before + 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        match round % 3 {
+            0 => drop(writer),
+            1 => drop(writer.abandon("it was aborted").await.unwrap()),
+            _ => {
+                let draft = fill(&writer, 1).await.unwrap();
+                drop(writer.commit(draft).await.unwrap());
+            }
+        }
+        let ended = renewals();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(renewals(), ended, "round {round}");
+        assert_eq!(
+            objects(&*store.inner(), "pins").await.len(),
+            usize::from(round % 3 == 0)
+        );
+    }
+}
+
+#[test]
+fn what_a_stream_holds_may_go_to_another_thread() {
+    fn may_go<T: Send + 'static>() {}
+    may_go::<vault::PackWriter>();
+    may_go::<vault::SealedPack>();
+    may_go::<vault::SavesetWriter>();
+    may_go::<vault::RunReader>();
+    may_go::<vault::Saveset>();
 }

@@ -6,14 +6,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use vault::{DeadOrAlive, SavesetState, Vault, VaultError};
 
-use crate::sample::{Keys, content, execution, fill, memory, read, saveset_id};
-
-fn local() -> (tempfile::TempDir, Arc<dyn ObjectStore>) {
-    let place = tempfile::tempdir().unwrap();
-    let url = format!("file://{}", place.path().display());
-    let store = vault::open_store(&url, &Default::default()).unwrap().0;
-    (place, store)
-}
+use crate::sample::{Keys, content, execution, fill, local, memory, read, saveset_id};
 
 /// Commit and tombstone meet: exactly one of them wins, and both sides know which.
 async fn race(store: Arc<dyn ObjectStore>, rounds: i64) {

@@ -9,7 +9,7 @@ use model::{Blame, Fault};
 use object_store::ObjectStore;
 use vault::{Depth, SavesetState, Vault, VaultError};
 
-use crate::sample::{self, FRAME, Keys, content, memory, objects, put, remove, saveset_id};
+use crate::sample::{self, FRAME, Keys, content, local, memory, objects, put, remove, saveset_id};
 
 struct Scene {
     store: Arc<dyn ObjectStore>,
@@ -20,7 +20,11 @@ struct Scene {
 
 /// Two savesets of one vault.
 async fn scene() -> Scene {
-    let (store, keys) = (memory(), Keys::new());
+    scene_in(memory()).await
+}
+
+async fn scene_in(store: Arc<dyn ObjectStore>) -> Scene {
+    let keys = Keys::new();
     let vault = keys.create(store.clone()).await;
     for number in [1, 2] {
         let saveset = sample::write(&vault, number, 10 * number as u64)
@@ -123,7 +127,16 @@ async fn must_3_any_bit_flipped_in_a_pack_a_sheet_or_a_manifest_is_refused() {
 
 #[tokio::test]
 async fn must_3_anything_cut_short_emptied_lengthened_or_removed_is_refused() {
-    let scene = scene().await;
+    cut_and_lengthen(scene().await).await;
+}
+
+#[tokio::test]
+async fn must_3_anything_cut_short_or_removed_in_a_local_directory_is_refused() {
+    let (_place, store) = local();
+    cut_and_lengthen(scene_in(store).await).await;
+}
+
+async fn cut_and_lengthen(scene: Scene) {
     for (path, body) in scene.each() {
         let length = body.len();
         for cut in [

@@ -26,6 +26,7 @@ pub const SHORT: StoreLimits = StoreLimits {
     pack: Duration::from_millis(500),
     tries: 3,
     pause: Duration::from_millis(1),
+    renewal: Duration::from_secs(60),
 };
 
 /// Keys that are the same in every test of a process.
@@ -59,6 +60,14 @@ impl Keys {
 
 pub fn memory() -> Arc<dyn ObjectStore> {
     Arc::new(InMemory::new())
+}
+
+/// A local directory as a store; it is gone with its handle.
+pub fn local() -> (tempfile::TempDir, Arc<dyn ObjectStore>) {
+    let place = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", place.path().display());
+    let store = vault::open_store(&url, &BTreeMap::new()).unwrap().0;
+    (place, store)
 }
 
 pub fn owner() -> OwnerId {
