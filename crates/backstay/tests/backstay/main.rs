@@ -1,0 +1,15 @@
+//! The program as its users have it: real processes, real servers, nothing looked at from inside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "test code: a panic is a failure, and a failed test's log goes to stderr"
+)]
+
+mod command_line;
+mod configuration;
+mod demo;
+mod process;
+mod round_trip;
+mod secrets;
+mod serving;
+mod trial;

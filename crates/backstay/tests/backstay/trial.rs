@@ -1,0 +1,181 @@
+//! `backstay try` against real servers.
+
+use std::path::Path;
+use std::process::Command;
+
+use testkit::postgres::{SUPERUSER, SUPERUSER_PASSWORD, Server};
+
+use crate::process::{Done, backstay};
+
+const SCHEMA: &str = r#"
+    CREATE SCHEMA "odd schema";
+    CREATE TYPE mood AS ENUM ('good', 'bad');
+    CREATE TABLE item (id serial PRIMARY KEY, name text NOT NULL, mood mood, at timestamptz DEFAULT now());
+    INSERT INTO item (name, mood) SELECT repeat('x', i % 50), 'bad' FROM generate_series(1, 5000) i;
+    CREATE INDEX ON item (name);
+    CREATE TABLE "odd schema"."Odd ""Table""" (a numeric, b bytea, c jsonb);
+    INSERT INTO "odd schema"."Odd ""Table""" SELECT i / 7.0, sha256(i::text::bytea), jsonb_build_object('i', i)
+        FROM generate_series(1, 300) i;
+    CREATE TABLE part (k int, v text) PARTITION BY RANGE (k);
+    CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (100);
+    CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (100) TO (1000);
+    INSERT INTO part SELECT i, i::text FROM generate_series(1, 999) i;
+    CREATE TABLE nothing ();
+    INSERT INTO nothing DEFAULT VALUES;
+    CREATE MATERIALIZED VIEW counted AS SELECT mood, count(*) FROM item GROUP BY mood;
+    SELECT lo_from_bytea(0, decode(repeat('0011', 5000), 'hex'));
+"#;
+
+fn try_it(folder: &Path, server: &Server, user: &str, password: &str, database: &str) -> Command {
+    let mut command = backstay(folder);
+    let scratch = folder.join("tmp");
+    std::fs::create_dir_all(&scratch).unwrap();
+    command
+        .env("TMPDIR", scratch)
+        .env("PGPASSWORD", password)
+        .env("BACKSTAY_PG_BIN", server.tools_dir())
+        .args(["try", &server.url(database, user)]);
+    command
+}
+
+fn databases(server: &Server) -> String {
+    server.psql(
+        "postgres",
+        "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate",
+    )
+}
+
+#[test]
+fn a_quiet_database_is_proved_equal_and_nothing_is_left_behind() {
+    let server = Server::version(17).tcp().start();
+    server.psql("postgres", "CREATE DATABASE \"a shop\"");
+    server.psql("a shop", SCHEMA);
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = try_it(
+        folder.path(),
+        &server,
+        SUPERUSER,
+        SUPERUSER_PASSWORD,
+        "a shop",
+    );
+    Done::of(&mut command)
+        .exits(0)
+        .says("table public.item")
+        .says("sequence public.item_id_seq")
+        .says("large objects")
+        .says("Equal: all ")
+        .hides(SUPERUSER_PASSWORD);
+    assert_eq!(databases(&server), "a shop postgres");
+    assert!(
+        std::fs::read_dir(folder.path().join("tmp"))
+            .unwrap()
+            .next()
+            .is_none()
+    );
+    let answer = Done::of(command.args(["--output", "json"])).exits(0).json();
+    assert_eq!(answer["equal"], true);
+    let item = answer["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|o| o["object"] == "table public.item");
+    assert_eq!(item.unwrap()["restored_count"], 5000);
+}
+
+#[test]
+fn a_role_without_special_rights_can_try_its_own_database() {
+    let server = Server::version(15).tcp().start();
+    server.psql(
+        "postgres",
+        "CREATE ROLE owner LOGIN CREATEDB PASSWORD 'of the owner'; CREATE DATABASE shop OWNER owner",
+    );
+    server.psql("shop", "SET ROLE owner; CREATE SCHEMA mine; CREATE TABLE mine.t AS SELECT generate_series(1, 100) n");
+    let folder = tempfile::tempdir().unwrap();
+    let done = Done::of(&mut try_it(
+        folder.path(),
+        &server,
+        "owner",
+        "of the owner",
+        "shop",
+    ));
+    assert!([0, 3].contains(&done.code), "{done:#?}");
+    done.says("table mine.t").hides("of the owner");
+    assert_eq!(databases(&server), "postgres shop");
+}
+
+#[test]
+fn a_database_that_is_written_to_is_never_called_different() {
+    let server = Server::version(17).tcp().start();
+    server.psql("postgres", "CREATE DATABASE bank");
+    server.pgbench("bank", &["-i", "-s", "2", "--quiet"]);
+    let mut writing = server.tool("pgbench", "bank");
+    let mut writing = writing.args(["-T", "60", "-c", "2"]).spawn().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let done = Done::of(&mut try_it(
+        folder.path(),
+        &server,
+        SUPERUSER,
+        SUPERUSER_PASSWORD,
+        "bank",
+    ));
+    // It may have ended before us.
+    let _ = writing.kill();
+    writing.wait().unwrap();
+    done.exits(3)
+        .says("written to meanwhile")
+        .says("cannot judge");
+    assert_eq!(databases(&server), "bank postgres");
+}
+
+#[test]
+fn a_password_that_is_wrong_or_a_database_that_is_not_there_is_said_at_once() {
+    let server = Server::version(17).tcp().start();
+    let folder = tempfile::tempdir().unwrap();
+    Done::of(&mut try_it(
+        folder.path(),
+        &server,
+        SUPERUSER,
+        "wrong-password",
+        "postgres",
+    ))
+    .exits(1)
+    .complains("password authentication failed")
+    .hides("wrong-password");
+    Done::of(&mut try_it(
+        folder.path(),
+        &server,
+        SUPERUSER,
+        SUPERUSER_PASSWORD,
+        "absent",
+    ))
+    .exits(1)
+    .complains("absent");
+    Done::of(
+        try_it(folder.path(), &server, SUPERUSER, SUPERUSER_PASSWORD, "").args(["-o", "json"]),
+    )
+    .exits(2)
+    .complains("must name the user and the database");
+}
+
+#[test]
+fn the_scratch_stays_if_it_is_wanted() {
+    let server = Server::version(17).tcp().start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", "CREATE TABLE t AS SELECT generate_series(1, 10) n");
+    server.psql("postgres", "CREATE DATABASE shop_backstay_try_1");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = try_it(
+        folder.path(),
+        &server,
+        SUPERUSER,
+        SUPERUSER_PASSWORD,
+        "shop",
+    );
+    Done::of(command.arg("--keep-scratch"))
+        .exits(0)
+        .complains("shop_backstay_try_2 stays");
+    assert_eq!(
+        server.psql("shop_backstay_try_2", "SELECT count(*) FROM t"),
+        "10"
+    );
+}
