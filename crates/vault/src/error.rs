@@ -123,6 +123,14 @@ pub enum VaultError {
         /// What is wrong with it.
         what: String,
     },
+    /// A pin is not what was written: what its run is about to commit is not known.
+    #[error("{path} in the vault is damaged: {what}")]
+    PinDamaged {
+        /// The pin.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Neither a manifest nor a tombstone stands there.
     #[error("there is no saveset {saveset} in the vault")]
     NoSaveset {
@@ -250,7 +258,8 @@ impl Fault for VaultError {
             VaultError::WrongKey { .. } => "vault-wrong-key",
             VaultError::Missing { .. }
             | VaultError::Damaged { .. }
-            | VaultError::FrameDamaged { .. } => "vault-damaged",
+            | VaultError::FrameDamaged { .. }
+            | VaultError::PinDamaged { .. } => "vault-damaged",
             VaultError::NoSaveset { .. } | VaultError::NoSuchPart { .. } => "saveset-missing",
             VaultError::SavesetDead { .. } => "saveset-gone",
             VaultError::SavesetTaken { .. } | VaultError::NoFreeId => "saveset-taken",
@@ -286,7 +295,8 @@ impl Fault for VaultError {
             | VaultError::TooLarge { .. } => Blame::Vault,
             VaultError::Missing { .. }
             | VaultError::Damaged { .. }
-            | VaultError::FrameDamaged { .. } => Blame::Damaged,
+            | VaultError::FrameDamaged { .. }
+            | VaultError::PinDamaged { .. } => Blame::Damaged,
             VaultError::NoFreeId => Blame::Busy,
             VaultError::NotOwned { .. }
             | VaultError::Incomplete { .. }
@@ -326,6 +336,9 @@ impl Fault for VaultError {
             | VaultError::Damaged { .. }
             | VaultError::FrameDamaged { .. } => {
                 "restore from another saveset, and bring the object back from a copy of the vault if there is one; the next backup must be a full one"
+            }
+            VaultError::PinDamaged { .. } => {
+                "a pin protects only a backup that is running: if that execution is not, delete the object"
             }
             VaultError::WrongKey { .. } => {
                 "each vault has its own keys: take the recovery key that was shown when this site was made"

@@ -170,11 +170,7 @@ impl Vault {
             PutNew::Ours => DeadOrAlive::Dead,
             PutNew::Other(found) => self.dead_or_alive(id, found).await?,
         };
-        for pin in self.pins().await? {
-            if pin.saveset_id == id {
-                self.remove_pin(pin.execution.execution).await?;
-            }
-        }
+        self.remove_pins_of(id).await?;
         Ok(outcome)
     }
 

@@ -108,7 +108,8 @@ fn make(directory: &FilePath) -> io::Result<()> {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         match builder.create(directory) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            // Somebody else may have made it meanwhile, but not as a file.
+            Err(e) if !directory.is_dir() => return Err(e),
             _ => {}
         }
         #[cfg(unix)]
@@ -200,6 +201,7 @@ mod tests {
         let file = place.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(refused(&url(&file.join("below"))).contains("cannot be made"));
+        assert!(refused(&url(&file)).contains("cannot be made"));
     }
 
     #[tokio::test]

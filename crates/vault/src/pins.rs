@@ -31,16 +31,13 @@ impl Vault {
     /// All pins, by ascending execution.
     ///
     /// # Errors
-    /// When one of them cannot be read: what it protects is then not known.
+    /// [`PinDamaged`](VaultError::PinDamaged) when one cannot be read: what it protects is then not
+    /// known. Or what the store says.
     pub async fn pins(&self) -> Result<Vec<Pin>, VaultError> {
         let mut pins = Vec::new();
-        for (name, _) in self.0.store.list("pins").await? {
-            let Ok(execution) = name.parse::<ExecutionId>() else {
-                continue;
-            };
+        for execution in self.pinned().await? {
             pins.extend(self.pin(execution).await?);
         }
-        pins.sort_by_key(|pin| pin.execution.execution);
         Ok(pins)
     }
 
@@ -51,7 +48,33 @@ impl Vault {
             Err(VaultError::Missing { .. }) => return Ok(None),
             other => other?,
         };
-        open_json(&self.0.keys, Kind::Pin, &path, &object, MAX_PIN_BYTES).map(Some)
+        match open_json(&self.0.keys, Kind::Pin, &path, &object, MAX_PIN_BYTES) {
+            Err(VaultError::Damaged { path, what }) => Err(VaultError::PinDamaged { path, what }),
+            other => other.map(Some),
+        }
+    }
+
+    /// Removes the pins of a saveset that is settled. One that cannot be read protects whatever it
+    /// may name, and stays.
+    pub(crate) async fn remove_pins_of(&self, id: SavesetId) -> Result<(), VaultError> {
+        for execution in self.pinned().await? {
+            match self.pin(execution).await {
+                Ok(Some(pin)) if pin.saveset_id == id => self.remove_pin(execution).await?,
+                Ok(_) | Err(VaultError::PinDamaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn pinned(&self) -> Result<Vec<ExecutionId>, VaultError> {
+        let names = self.0.store.list("pins").await?;
+        let mut pinned: Vec<ExecutionId> = names
+            .into_iter()
+            .filter_map(|(name, _)| name.parse().ok())
+            .collect();
+        pinned.sort_unstable();
+        Ok(pinned)
     }
 
     pub(crate) async fn put_pin(&self, pin: &Pin) -> Result<(), VaultError> {

@@ -10,13 +10,11 @@ use crate::manifest::{MANIFEST_FORMAT, MAX_MANIFEST_BYTES};
 use crate::pack_reader::on_cpu;
 use crate::saveset_writer::{MAX_SEALED_MANIFEST, manifest_path};
 use crate::seal::{Kind, open, parse};
+use crate::sheet::MAX_SHEET_BYTES;
 use crate::vault::versioned;
 use crate::{
     Depth, FrameRun, Manifest, RunReader, SegmentEntry, TableSheet, Tombstone, Vault, VaultError,
 };
-
-/// The JSON of a sheet is at most this long: about a million segments, 8 TB of rows.
-const MAX_SHEET_BYTES: u64 = 256 << 20;
 
 /// An index of one segment is at most this long.
 const MAX_INDEX_BYTES: u64 = 64 << 20;

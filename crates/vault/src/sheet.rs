@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ContentHash, FramePlace, FrameRun, PackWriter, SealedPack, VaultError, runs};
 
+/// The JSON of a sheet is at most this long: about a million segments, 8 TB of rows.
+pub(crate) const MAX_SHEET_BYTES: u64 = 256 << 20;
+
 /// The rows of a table that lie in one range of blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentEntry {
@@ -107,7 +110,8 @@ impl TableSheet {
 /// become full are given to `on_full`; the last one stays open.
 ///
 /// # Errors
-/// Those of `on_full`, and those of [`PackWriter::append`].
+/// [`TooLarge`](VaultError::TooLarge) if no reader would take it, those of `on_full`, and those of
+/// [`PackWriter::append`].
 pub fn write_sheet(
     sheet: &TableSheet,
     writer: &mut PackWriter,
@@ -125,6 +129,13 @@ pub fn write_sheet(
         }));
     }
     let written = frames.finish()?;
+    if written.bytes > MAX_SHEET_BYTES {
+        return Err(VaultError::TooLarge {
+            path: format!("the sheet of a table of {} segments", sheet.segments.len()),
+            bytes: written.bytes,
+            limit: MAX_SHEET_BYTES,
+        });
+    }
     Ok(SheetRef {
         runs: runs(&written.places),
         bytes: written.bytes,

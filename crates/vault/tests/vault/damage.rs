@@ -9,7 +9,9 @@ use model::{Blame, Fault};
 use object_store::ObjectStore;
 use vault::{Depth, SavesetState, Vault, VaultError};
 
-use crate::sample::{self, FRAME, Keys, content, local, memory, objects, put, remove, saveset_id};
+use crate::sample::{
+    self, FRAME, Keys, content, execution, local, memory, objects, put, remove, saveset_id,
+};
 
 struct Scene {
     store: Arc<dyn ObjectStore>,
@@ -314,4 +316,47 @@ async fn a_damaged_manifest_is_a_state_of_its_own_and_hides_no_other() {
         "{one:?}"
     );
     assert_eq!(*two, SavesetState::Committed);
+}
+
+#[tokio::test]
+async fn must_3_a_tombstone_under_another_savesets_name_kills_nothing() {
+    let scene = scene().await;
+    let vault = scene.vault().await;
+    vault
+        .declare_dead(saveset_id(3), "it was aborted")
+        .await
+        .unwrap();
+    let tombstone = objects(&*scene.store, "manifests").await["manifests/3"].clone();
+    put(&*scene.store, "manifests/1", tombstone).await;
+    let states = vault.saveset_states().await.unwrap();
+    assert!(
+        matches!(states[&saveset_id(1)], SavesetState::Damaged(_)),
+        "{states:?}"
+    );
+    scene.refused("manifests/1", "it is tombstone 3").await;
+    // What cannot be read is neither dropped nor declared dead.
+    for error in [
+        vault.drop_saveset(saveset_id(1)).await.err(),
+        vault.declare_dead(saveset_id(1), "x").await.err(),
+    ] {
+        assert!(error.unwrap().to_string().contains("manifests/1"));
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_pin_stops_new_runs_by_name_but_no_verdict() {
+    let scene = scene().await;
+    let vault = scene.vault().await;
+    let writer = vault.begin(execution(8, 1), None).await.unwrap();
+    let id = writer.saveset_id();
+    drop(vault.begin(execution(9, 1), None).await.unwrap());
+    let mut pin = objects(&*scene.store, "pins").await["pins/9"].to_vec();
+    pin[70] ^= 1;
+    put(&*scene.store, "pins/9", pin.into()).await;
+    let error = vault.begin(execution(10, 1), None).await.err().unwrap();
+    assert!(error.to_string().contains("pins/9"), "{error}");
+    assert!(error.hint().unwrap().contains("delete"), "{error}");
+    vault.declare_dead(id, "it was aborted").await.unwrap();
+    let left: Vec<String> = objects(&*scene.store, "pins").await.into_keys().collect();
+    assert_eq!(left, ["pins/9"]);
 }
