@@ -111,9 +111,13 @@ fn the_telling_ones(first: Vec<ToolError>, second: Vec<ToolError>) -> Vec<ToolEr
     let (half, whole): (Vec<ToolError>, Vec<ToolError>) = second.into_iter().partition(half_made);
     let of_half = |error: &ToolError| half.iter().any(|other| other.entry == error.entry);
     // What belongs to no entry was no matter of one: a worker that could not connect.
-    let told = first.into_iter().filter(|e| e.entry.is_none() || of_half(e));
+    let told = first
+        .into_iter()
+        .filter(|e| e.entry.is_none() || of_half(e));
     let mut errors: Vec<ToolError> = told.collect();
-    let untold = half.into_iter().filter(|e| errors.iter().all(|told| told.entry != e.entry));
+    let untold = half
+        .into_iter()
+        .filter(|e| errors.iter().all(|told| told.entry != e.entry));
     let untold: Vec<ToolError> = untold.collect();
     errors.extend(untold);
     errors.extend(whole);
@@ -130,7 +134,6 @@ async fn run(
 ) -> Result<Ran, RestoreError> {
     let list = dictionary.list_of("after-rows", entries.iter().copied())?;
     let mut arguments = arguments(owned, decisions);
-    arguments.push("--section=post-data".to_owned());
     arguments.push(format!("--jobs={jobs}"));
     let ran = dictionary
         .program

@@ -60,7 +60,8 @@ pub(super) async fn lend_schemas(
     dictionary: &Dictionary,
     decisions: &Decisions,
 ) -> Result<(), RestoreError> {
-    let lend = |schema: &str, roles: &str| format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {roles}");
+    let lend =
+        |schema: &str, roles: &str| format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {roles}");
     on_schemas(session, dictionary, decisions, lend).await
 }
 
@@ -70,7 +71,8 @@ pub(super) async fn return_schemas(
     dictionary: &Dictionary,
     decisions: &Decisions,
 ) -> Result<(), RestoreError> {
-    let take = |schema: &str, roles: &str| format!("REVOKE USAGE, CREATE ON SCHEMA {schema} FROM {roles}");
+    let take =
+        |schema: &str, roles: &str| format!("REVOKE USAGE, CREATE ON SCHEMA {schema} FROM {roles}");
     on_schemas(session, dictionary, decisions, take).await
 }
 

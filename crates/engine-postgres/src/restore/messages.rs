@@ -16,9 +16,13 @@ impl ToolError {
     /// the one error that is none. It belongs to no entry; parallel workers all report it as they
     /// start, so that it may stand in pieces.
     fn is_harmless(&self) -> bool {
-        let names_it = |text: &str| text.contains("transaction_timeout");
-        self.entry.is_none()
-            && (names_it(&self.message) || self.command.as_deref().is_some_and(names_it))
+        let harmless = "unrecognized configuration parameter \"transaction_timeout\"";
+        // A function may have such a setting, too: there it is an error of its CREATE.
+        self.message.contains(harmless)
+            && self
+                .command
+                .as_ref()
+                .is_none_or(|command| command.starts_with("SET transaction_timeout = 0;"))
     }
 }
 
@@ -110,6 +114,19 @@ pg_restore: warning: errors ignored on restore: 2
             Some("ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (id);")
         );
         assert_eq!(named_entries(FAILED), [3456]);
+    }
+
+    #[test]
+    fn a_function_with_that_setting_is_an_error() {
+        let said = FAILED.replace("SET transaction_timeout = 0;", "CREATE FUNCTION f() …");
+        assert_eq!(errors(&said).len(), 2);
+    }
+
+    #[test]
+    fn all_errors_of_an_entry_are_known_to_be_its_own() {
+        let said = "pg_restore: from TOC entry 7; 6104 1 PUBLICATION - p app\npg_restore: error: one\npg_restore: error: two\n";
+        let entries: Vec<Option<u32>> = errors(said).iter().map(|e| e.entry).collect();
+        assert_eq!(entries, [Some(7), Some(7)]);
     }
 
     #[test]

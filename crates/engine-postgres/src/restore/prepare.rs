@@ -161,7 +161,6 @@ async fn make(
     for (owned, run) in runs(entries.iter().copied(), dictionary, decisions) {
         let list = dictionary.list_of("before-rows", run)?;
         let mut arguments = arguments(owned, decisions);
-        arguments.push("--section=pre-data".to_owned());
         if decisions.server_major >= 17 {
             // Before 17 a setting that the dump makes is not known, and must not end the run.
             arguments.push("--exit-on-error".to_owned());

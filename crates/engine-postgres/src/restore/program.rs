@@ -123,6 +123,9 @@ impl Program {
 
     /// Restores the entries in a list into the working database. `on_line` is told each line that
     /// pg_restore says, of `--verbose` too. Dropping the future ends it.
+    ///
+    /// The list alone says what is meant: with `--section` beside it, pg_restore would take a
+    /// comment that stands first for one of another section, and leave it out.
     pub(super) async fn restore(
         &self,
         dump: &Path,

@@ -8,7 +8,6 @@ ALTER DATABASE shop OWNER TO "the owner";
 COMMENT ON DATABASE shop IS 'it''s the shop';
 ALTER DATABASE shop SET search_path = "$user", app, public;
 ALTER DATABASE shop SET work_mem = '5MB';
-ALTER DATABASE shop SET shop.tenant = 'a, "b"';
 GRANT CONNECT ON DATABASE shop TO reader;
 SET ROLE "the owner";
 CREATE SCHEMA app;

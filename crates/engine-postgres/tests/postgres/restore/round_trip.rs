@@ -1,6 +1,6 @@
 //! What was saved is there again: rows, DDL, rights, what belongs to the database.
 
-use testkit::digest::{assert_equal, digest};
+use testkit::digest::{Digest, assert_equal, digest};
 use testkit::postgres::Server;
 
 use super::drive::restore;
@@ -29,17 +29,36 @@ fn about_database(server: &Server, name: &str) -> String {
     server.psql(name, sql)
 }
 
+/// The digest. Partitions by the hash of an enum are taken together: labels have other OIDs in
+/// another database, and rows lie in other partitions.
+async fn rows_of(server: &Server, name: &str) -> Digest {
+    let mut all = digest(&server.connect(name).await).await.unwrap();
+    all.retain(|table, _| !table.starts_with("table app.by_mood_"));
+    let sql = "SELECT array_agg(format('%s %s', mood, n) ORDER BY n) FROM app.by_mood";
+    all.insert("table app.by_mood".into(), server.psql(name, sql));
+    all
+}
+
+/// Equal texts, or the first line that is not.
+#[track_caller]
+fn similar(expected: &str, found: &str) {
+    for (expected, found) in expected.lines().zip(found.lines()) {
+        assert_eq!(expected, found);
+    }
+    assert_eq!(expected.lines().count(), found.lines().count());
+}
+
 async fn a_round_trip(version: u32) {
     let server = server_with_shop(version);
-    let before = digest(&server.connect("shop").await).await.unwrap();
+    let before = rows_of(&server, "shop").await;
     let saved = Saved::by_hand(&server, "shop").await;
     let restored = restore(&server, &saved, |_| (), "the copy").await.unwrap();
     assert_eq!(restored.errors, Vec::<String>::new());
     assert_eq!(restored.progress.warnings(), Vec::<String>::new());
     assert_eq!(restored.published.kept, None);
-    let after = digest(&server.connect("the copy").await).await.unwrap();
+    let after = rows_of(&server, "the copy").await;
     assert_equal(&before, &after);
-    assert_eq!(server.dump_schema("shop"), server.dump_schema("the copy"));
+    similar(&server.dump_schema("shop"), &server.dump_schema("the copy"));
     assert_eq!(
         about_database(&server, "shop"),
         about_database(&server, "the copy")

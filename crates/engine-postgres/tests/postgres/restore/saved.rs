@@ -236,7 +236,9 @@ async fn copy_out(client: &Client, query: &str, format: RowFormat) -> (Vec<u8>, 
     let rows: i64 = rows.unwrap().get(0);
     let encoding = encoding(client).await;
     client
-        .batch_execute(&format!("SET client_encoding = '{encoding}'; SET search_path = ''"))
+        .batch_execute(&format!(
+            "SET client_encoding = '{encoding}'; SET search_path = ''"
+        ))
         .await
         .unwrap();
     let word = if format == RowFormat::Binary {
