@@ -150,7 +150,7 @@ where
     };
     match until_cancelled(&cancel, "backing up", steps).await {
         Ok(draft) => commit(&input.vault, tried, owner, draft, &cancel).await,
-        Err(error) => give_up(&input.vault, tried, owner, error).await,
+        Err(error) => give_up(&input.vault, tried, owner, error, &cancel).await,
     }
 }
 

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use model::Target;
+use tokio::task::JoinHandle;
+use tokio::time::error::Elapsed;
+use tokio_util::sync::CancellationToken;
 
 use crate::FlowError;
 use crate::error::Place;
-use crate::supervise::caught;
+use crate::supervise::{caught, patience};
 
 /// How long a run that was asked to stop waits. The discard goes on in the background.
-const STOPPED_LIMIT: Duration = Duration::from_millis(1500);
+const STOPPED_LIMIT: Duration = Duration::from_millis(900);
 
 /// How long a run that failed waits.
 const FAILED_LIMIT: Duration = Duration::from_secs(60);
@@ -18,12 +21,11 @@ const FAILED_LIMIT: Duration = Duration::from_secs(60);
 const LAST_LIMIT: Duration = Duration::from_secs(600);
 
 /// Discards, and gives back `error`, with what stays behind if something does.
-pub(crate) async fn discard(target: Box<dyn Target>, error: FlowError) -> FlowError {
-    let limit = if error.is_cancelled() {
-        STOPPED_LIMIT
-    } else {
-        FAILED_LIMIT
-    };
+pub(crate) async fn discard(
+    target: Box<dyn Target>,
+    error: FlowError,
+    cancel: &CancellationToken,
+) -> FlowError {
     let discarding = async {
         let place = Place::outside("discarding");
         let done = target.discard().await;
@@ -33,16 +35,18 @@ pub(crate) async fn discard(target: Box<dyn Target>, error: FlowError) -> FlowEr
         LAST_LIMIT,
         caught(Place::outside("discarding"), discarding),
     ));
-    let why = match tokio::time::timeout(limit, &mut discarding).await {
-        Ok(Ok(Ok(Ok(())))) => return error,
-        Ok(Ok(Ok(Err(failed)))) => failed.to_string(),
-        Ok(Ok(Err(_)) | Err(_)) => "it was given up".to_owned(),
-        Err(_) => {
+    let ended = tokio::select! {
+        biased;
+        ended = &mut discarding => Some(ended),
+        () = patience(cancel, STOPPED_LIMIT, FAILED_LIMIT) => None,
+    };
+    let why = match ended {
+        Some(Ok(Ok(Ok(())))) => return error,
+        Some(Ok(Ok(Err(failed)))) => failed.to_string(),
+        Some(Ok(Err(_)) | Err(_)) => "it was given up".to_owned(),
+        None => {
             log_the_end_of(discarding);
-            format!(
-                "it takes longer than {} s, and goes on in the background",
-                limit.as_secs_f32()
-            )
+            "it takes long, and goes on in the background".to_owned()
         }
     };
     FlowError::LeftBehind {
@@ -52,9 +56,7 @@ pub(crate) async fn discard(target: Box<dyn Target>, error: FlowError) -> FlowEr
 }
 
 /// Nobody waits any more: the log is the only place left.
-fn log_the_end_of(
-    discarding: tokio::task::JoinHandle<Result<Result<(), FlowError>, tokio::time::error::Elapsed>>,
-) {
+fn log_the_end_of(discarding: JoinHandle<Result<Result<(), FlowError>, Elapsed>>) {
     tokio::spawn(async move {
         match discarding.await {
             Ok(Ok(Ok(()))) => tracing::info!("what a stopped restore had made is gone now"),

@@ -34,6 +34,75 @@
 //! to run nor whether to try again.
 //!
 //! [`backup`]'s `on_saveset` is async and may fail, since the runner writes the id down there.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use flow::{BackupInput, JobFacts, RestoreInput, RestoreOptions};
+//! use model::{Connection, JobId, NoProgress, ObjectName, RunType, Selection, SiteType};
+//! use model::{Clock, SourceRequest, SystemClock};
+//! use testkit::memory_engine::{MemoryDatabase, MemoryEngine};
+//! use tokio_util::sync::CancellationToken;
+//! use vault::{RecoveryKey, SiteKey, Vault};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let engine = MemoryEngine::new(SiteType::Sqlite);
+//! let rows = (0..100_u32).map(|row| row.to_le_bytes().to_vec());
+//! engine.put_database("shop", MemoryDatabase::new().table("item", rows, 10));
+//! let store = Arc::new(object_store::memory::InMemory::new());
+//! let (site_key, recovery) = (SiteKey::generate()?, RecoveryKey::generate()?);
+//! let vault = Vault::create(store, &site_key, &recovery, &"server-1".parse().unwrap()).await?;
+//! let streams = Arc::new(tokio::sync::Semaphore::new(4));
+//!
+//! let input = BackupInput {
+//!     engine: Arc::new(engine.clone()),
+//!     connection: Connection::Sqlite { path: "/srv/data".into() },
+//!     request: SourceRequest {
+//!         selection: Selection::whole_database("shop"),
+//!         streams: 2,
+//!         server_execution_id: "121.1".parse().unwrap(),
+//!         yield_to_ddl: None,
+//!         max_snapshot: None,
+//!         skip_without_rights: false,
+//!         progress: Arc::new(NoProgress),
+//!     },
+//!     vault,
+//!     job: JobFacts {
+//!         job_id: JobId::new(34).unwrap(),
+//!         job_name: "nightly".to_owned(),
+//!         site_id: "shop".parse().unwrap(),
+//!         site_type: SiteType::Sqlite,
+//!     },
+//!     run_type: RunType::Full,
+//!     start: SystemClock.now(),
+//!     clock: Arc::new(SystemClock),
+//!     limits: streams.clone(),
+//! };
+//! let made = flow::backup(input, |_id| async { Ok(()) }, CancellationToken::new()).await?;
+//! assert_eq!(made.rows, 100);
+//!
+//! let input = RestoreInput {
+//!     engine: Arc::new(engine.clone()),
+//!     connection: Connection::Sqlite { path: "/srv/data".into() },
+//!     credentials: None,
+//!     saveset: made.saveset,
+//!     options: RestoreOptions {
+//!         database: ObjectName::one("shop"),
+//!         target_database: ObjectName::one("copy"),
+//!         as_copy: true,
+//!         replace_existing: false,
+//!         skip_statistics: false,
+//!         skip_indexes: false,
+//!     },
+//!     streams: 2,
+//!     limits: streams,
+//!     server_execution_id: "122.1".parse().unwrap(),
+//!     progress: Arc::new(NoProgress),
+//! };
+//! flow::restore(input, CancellationToken::new()).await?;
+//! assert_eq!(engine.contents("copy"), engine.contents("shop"));
+//! # Ok::<(), model::BoxFault>(())
+//! # }).map_err(|fault| fault.sentence()).unwrap();
+//! ```
 
 mod backup;
 mod collect;

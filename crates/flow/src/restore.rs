@@ -19,6 +19,7 @@ use crate::error::Place;
 use crate::loaders::{Loaders, Loading, stop};
 use crate::slots::Slots;
 use crate::supervise::{caught, supervised, until_cancelled};
+use crate::witness::Witness;
 
 /// Sheets that are read at the same time.
 const SHEETS_AT_ONCE: usize = 4;
@@ -88,7 +89,8 @@ pub async fn plan_restore(input: &RestoreInput) -> Result<Findings, FlowError> {
 /// Restores a saveset.
 ///
 /// When `cancel` is cancelled, or the future is dropped, what it has made is taken away; once the
-/// target publishes, it goes on to its end. Nothing that stood on the target before is lost.
+/// target publishes, it goes on to its end, and a target that fails at that cleans up itself. Nothing
+/// that stood on the target before is lost.
 ///
 /// # Errors
 /// [`FlowError::InTheWay`] before anything is touched; [`FlowError::Cancelled`]; or whatever failed,
@@ -103,9 +105,10 @@ pub async fn restore(
 }
 
 async fn attempt(
-    input: RestoreInput,
+    mut input: RestoreInput,
     cancel: CancellationToken,
 ) -> Result<RestoreOutcome, FlowError> {
+    input.progress = Arc::new(Witness::new(input.progress));
     let bytes_read = Arc::new(AtomicU64::new(0));
     let opening = until_cancelled(&cancel, "opening the target", open(&input, &bytes_read));
     let (slots, mut target, sheets) = opening.await?;
@@ -121,7 +124,7 @@ async fn attempt(
     stop(&mut loaders).await;
     let errors = match done {
         Ok(errors) => errors,
-        Err(error) => return Err(discard(target, error).await),
+        Err(error) => return Err(discard(target, error, &cancel).await),
     };
     let place = || Place::outside("putting the result in its place");
     let publishing = async { target.publish().await.map_err(|fault| place().fault(fault)) };
@@ -235,10 +238,12 @@ async fn steps(
     streams: usize,
 ) -> Result<Vec<String>, FlowError> {
     let progress = &input.progress;
-    progress.phase_started(Phase::Dictionary, 0);
+    let objects = input.saveset.manifest().contents.objects.len() as u64;
+    progress.phase_started(Phase::Dictionary, objects);
     let prepared = target.prepare().await;
     prepared
         .map_err(|fault| Place::within(Phase::Dictionary, "preparing the target").fault(fault))?;
+    progress.objects_done(Phase::Dictionary, objects);
     progress.phase_done(Phase::Dictionary);
 
     loading.load_all(target, loaders, streams).await?;

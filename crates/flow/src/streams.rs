@@ -48,17 +48,19 @@ pub(crate) async fn read_all(
         let place = Place::outside("opening a pack");
         sealers.push(another.map_err(|error| place.fault(error))?);
     }
+    // However this ends, the threads end too.
+    let stopping = work.failures.stop.clone().drop_guard();
     let mut cancellers = Vec::new();
     let mut threads = Vec::new();
     for sealer in sealers {
-        let reader = source
-            .reader()
-            .await
-            .map_err(|fault| Place::outside("opening a stream of the source").fault(fault))?;
+        let Some(reader) = work.open(source).await else {
+            break;
+        };
         cancellers.push(reader.canceller());
         threads.push(start(&work, reader, sealer));
     }
     let sealers = work.join(threads, cancellers).await?;
+    stopping.disarm();
     Ok((collected.sheets()?, sealers))
 }
 
@@ -130,6 +132,23 @@ fn start(work: &Arc<Work>, mut reader: Box<dyn SegmentReader>, mut sealer: Seale
 }
 
 impl Work {
+    /// One more reader; `None` when some stream has failed, this one or an earlier one.
+    async fn open(&self, source: &mut dyn Source) -> Option<Box<dyn SegmentReader>> {
+        let opened = tokio::select! {
+            biased;
+            () = self.failures.stop.cancelled() => return None,
+            opened = source.reader() => opened,
+        };
+        let place = Place::outside("opening a stream of the source");
+        match opened {
+            Ok(reader) => Some(reader),
+            Err(fault) => {
+                self.failures.note(Err(place.fault(fault)));
+                None
+            }
+        }
+    }
+
     /// Waits for all threads, or for the first failure and then, not for ever, for the rest.
     async fn join(
         &self,

@@ -14,7 +14,7 @@ use crate::error::Place;
 
 /// How long workers are waited for that were told to stop. Those of a database that does not
 /// listen are left alone then: they hold nothing that the rest of the run needs.
-pub(crate) const STOP_LIMIT: Duration = Duration::from_millis(1500);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_millis(700);
 
 /// Runs an attempt as a task of its own. When the future of the caller is dropped, `cancel` is
 /// cancelled, and the attempt goes on in the background until it has cleaned up.
@@ -59,6 +59,19 @@ pub(crate) async fn until_cancelled<T>(
         true => FlowError::Cancelled,
         false => error,
     })
+}
+
+/// Ready when cleaning up has lasted long enough: `failed` long, or `stopped` long once somebody
+/// has asked the run to stop.
+pub(crate) async fn patience(cancel: &CancellationToken, stopped: Duration, failed: Duration) {
+    let asked_to_stop = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(stopped).await;
+    };
+    tokio::select! {
+        () = asked_to_stop => {}
+        () = tokio::time::sleep(failed) => {}
+    }
 }
 
 /// A panic as an error.

@@ -54,6 +54,47 @@ async fn a_panic_at_any_stage_is_a_failure_and_not_a_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dictionary_that_breaks_off_ends_the_run_and_names_the_part() {
+    for (nth, part) in [(1, "schema.json"), (4, "sequences.json")] {
+        let rig = Rig::with_a_shop().await;
+        rig.engine.trouble(Stage::Part, nth, Trouble::Fail);
+        let error = failed(rig.backup().await);
+        assert_eq!(error.code(), "dictionary-io", "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+        rig.assert_nothing_is_left().await;
+        let rig = Rig::with_a_shop().await;
+        rig.engine.trouble(Stage::Part, nth, Trouble::Panic);
+        let error = failed(rig.backup().await);
+        assert!(matches!(error, FlowError::Panicked { .. }), "{error}");
+        rig.assert_nothing_is_left().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_does_not_cover_the_bytes_is_refused() {
+    let rig = Rig::with_a_shop().await;
+    rig.engine.trouble(Stage::Segment, 3, Trouble::WrongIndex);
+    let error = failed(rig.backup().await);
+    assert!(matches!(error, FlowError::Law { .. }), "{error}");
+    assert_eq!((error.code(), error.blame()), ("internal", Blame::Bug));
+    assert!(
+        error.to_string().contains("its block index covers"),
+        "{error}"
+    );
+    rig.assert_nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_fails_while_another_is_opened_ends_the_run() {
+    let rig = Rig::with_a_shop().await;
+    rig.engine.trouble(Stage::Reader, 2, Trouble::Hang);
+    rig.engine.trouble(Stage::Piece, 2, Trouble::Fail);
+    let error = failed(rig.backup().await);
+    assert_eq!(error.code(), "memory-injected", "{error}");
+    rig.assert_nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_in_the_middle_names_table_blocks_and_phase() {
     let rig = Rig::with_a_shop().await;
     rig.engine.trouble(Stage::Piece, 5, Trouble::Fail);

@@ -157,6 +157,37 @@ async fn a_reader_that_does_not_listen_keeps_neither_the_run_nor_its_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dictionary_that_is_never_given_keeps_no_cancelled_run() {
+    let rig = Arc::new(Rig::with_a_shop().await);
+    rig.engine.trouble(Stage::Part, 1, Trouble::Deaf);
+    let cancel = CancellationToken::new();
+    let run = start(&rig, &cancel);
+    rig.engine.reached(Stage::Part, 1).await;
+    cancel.cancel();
+    let error = ends_cancelled(run).await;
+    // The thread still holds the writer; the tombstone is put without it.
+    assert!(matches!(error, flow::FlowError::Cancelled), "{error}");
+    rig.assert_nothing_is_left().await;
+    rig.engine.heal();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_run_that_waits_for_its_tombstone_can_be_cancelled() {
+    let rig = Arc::new(Rig::with_a_shop().await);
+    rig.engine.trouble(Stage::Finish, 1, Trouble::Fail);
+    let hang = Rule::new(Operation::Put, "manifests/*", Times::Every, Fault::Hang);
+    rig.store.inject(hang);
+    let cancel = CancellationToken::new();
+    let run = start(&rig, &cancel);
+    until(|| rig.calls_to(Operation::Put, "manifests/") == 1).await;
+    cancel.cancel();
+    let ended = tokio::time::timeout(TWO_SECONDS, run).await;
+    let error = failed(ended.expect("it did not stop within two seconds").unwrap());
+    assert!(matches!(error, flow::FlowError::Unmarked { .. }), "{error}");
+    assert!(error.to_string().contains("injected at Finish"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_waits_for_a_stream_is_cancelled_too() {
     let rig = Arc::new(Rig::with_a_shop().await);
     let held = rig.limits.clone().acquire_many_owned(4).await.unwrap();

@@ -17,12 +17,16 @@ pub enum Stage {
     OpenSource,
     /// The source's `dictionary`.
     Dictionary,
+    /// A part of the dictionary is read. On the thread that reads it.
+    Part,
     /// The source's `plan`.
     Plan,
     /// The source's `reader`.
     Reader,
     /// A reader is about to hand over a piece. On its thread.
     Piece,
+    /// A reader has handed over all pieces of a task. On its thread.
+    Segment,
     /// The source's `late_dictionary`.
     LateDictionary,
     /// The source's `finish`.
@@ -60,8 +64,12 @@ pub enum Trouble {
     Panic,
     /// No answer until the call is dropped, its canceller is dropped, or `heal`.
     Hang,
-    /// No answer until `heal`, whatever the canceller says. Only for [`Stage::Piece`].
+    /// No answer until `heal`, whatever the canceller says. Only on threads.
     Deaf,
+    /// The block index covers a byte more than was handed over. Only for [`Stage::Segment`].
+    WrongIndex,
+    /// The rest of the rows is left unread, as if they had ended. Only for [`Stage::Load`].
+    LeaveRest,
     /// One row less than arrived is counted. Only for [`Stage::Loaded`].
     CountFewer,
 }
@@ -116,8 +124,8 @@ impl Script {
         due.map(|(_, _, trouble)| *trouble)
     }
 
-    /// A call of async code. True: count one row less.
-    pub(super) async fn arrive(&self, stage: Stage) -> Outcome<bool> {
+    /// A call of async code. Gives back a trouble that the caller makes itself.
+    pub(super) async fn arrive(&self, stage: Stage) -> Outcome<Option<Trouble>> {
         let mut healed = self.healed.subscribe();
         let trouble = self.record(stage);
         if trouble == Some(Trouble::Hang) {
@@ -126,8 +134,8 @@ impl Script {
         strike(stage, trouble)
     }
 
-    /// A call on a reader's thread.
-    pub(super) fn arrive_blocking(&self, stage: Stage, stop: &Stop) -> Outcome<()> {
+    /// The same on a thread.
+    pub(super) fn arrive_blocking(&self, stage: Stage, stop: &Stop) -> Outcome<Option<Trouble>> {
         let before = *self.healed.borrow();
         let trouble = self.record(stage);
         let deaf = trouble == Some(Trouble::Deaf);
@@ -138,17 +146,17 @@ impl Script {
         if stop.is_set() {
             return Err(MemoryFault::Cancelled.into());
         }
-        strike(stage, trouble).map(|_| ())
+        strike(stage, trouble)
     }
 }
 
-fn strike(stage: Stage, trouble: Option<Trouble>) -> Outcome<bool> {
+fn strike(stage: Stage, trouble: Option<Trouble>) -> Outcome<Option<Trouble>> {
     match trouble {
         Some(Trouble::Fail) => Err(MemoryFault::Injected(stage).into()),
         Some(Trouble::Mixed) => Err(MemoryFault::Mixed(stage).into()),
         Some(Trouble::Panic) => panic!("injected panic at {stage}"),
-        Some(Trouble::CountFewer) => Ok(true),
-        Some(Trouble::Hang | Trouble::Deaf) | None => Ok(false),
+        Some(Trouble::Hang | Trouble::Deaf) | None => Ok(None),
+        Some(Trouble::WrongIndex | Trouble::LeaveRest | Trouble::CountFewer) => Ok(trouble),
     }
 }
 

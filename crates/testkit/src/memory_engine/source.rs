@@ -1,6 +1,6 @@
 //! Reading a database in memory.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ use model::{
 use serde_json::json;
 
 use super::database::{Blocks, MemoryDatabase, Schema, written};
-use super::script::{Stage, Stop};
+use super::script::{Stage, Stop, Trouble};
 use super::{Alive, MemoryFault, Shared};
 
 /// A copy of the database as it was when it was opened.
@@ -52,6 +52,16 @@ impl MemorySource {
             request,
             readers: Arc::default(),
         })
+    }
+
+    fn part(&self, name: &str, text: String) -> DictionaryPart {
+        DictionaryPart {
+            name: name.to_owned(),
+            body: Box::new(Part {
+                shared: self.shared.clone(),
+                text: Cursor::new(text.into_bytes()),
+            }),
+        }
     }
 
     fn tasks(&self) -> Vec<SegmentTask> {
@@ -108,7 +118,7 @@ impl Source for MemorySource {
         let progress = &self.request.progress;
         progress.phase_total(Phase::Dictionary, objects);
         progress.objects_done(Phase::Dictionary, objects);
-        Ok(vec![part("schema.json", json!(schema).to_string())])
+        Ok(vec![self.part("schema.json", json!(schema).to_string())])
     }
 
     async fn plan(&mut self) -> Outcome<SourcePlan> {
@@ -138,7 +148,7 @@ impl Source for MemorySource {
     async fn late_dictionary(&mut self) -> Outcome<Vec<DictionaryPart>> {
         self.shared.script.arrive(Stage::LateDictionary).await?;
         let values = json!(self.database.sequences).to_string();
-        Ok(vec![part("sequences.json", values)])
+        Ok(vec![self.part("sequences.json", values)])
     }
 
     async fn finish(self: Box<Self>) -> Outcome<ClosingFacts> {
@@ -151,10 +161,18 @@ impl Source for MemorySource {
     }
 }
 
-fn part(name: &str, text: String) -> DictionaryPart {
-    DictionaryPart {
-        name: name.to_owned(),
-        body: Box::new(Cursor::new(text.into_bytes())),
+/// A part of the dictionary that passes a stage with each read.
+struct Part {
+    shared: Arc<Shared>,
+    text: Cursor<Vec<u8>>,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let script = &self.shared.script;
+        let passed = script.arrive_blocking(Stage::Part, &Stop::default());
+        passed.map_err(|fault| io::Error::other(fault.to_string()))?;
+        self.text.read(buffer)
     }
 }
 
@@ -185,6 +203,13 @@ impl SegmentReader for MemoryReader {
             }
         }
         pieces.hand_over()?;
+        let script = &self.alive.shared.script;
+        if script.arrive_blocking(Stage::Segment, &self.stop)? == Some(Trouble::WrongIndex) {
+            let after = index.spans().last().map_or(0, |span| span.block + 1);
+            index
+                .add_row(after, 1)
+                .map_err(|error| MemoryFault::Law(error.to_string()))?;
+        }
         Ok(SegmentRead { index })
     }
 

@@ -10,7 +10,7 @@ use model::{
 };
 
 use super::database::{Blocks, MemoryDatabase, Schema};
-use super::script::Stage;
+use super::script::{Stage, Trouble};
 use super::{Alive, MemoryFault, Shared};
 
 /// Works under the name of the execution, and takes its real name at the end.
@@ -116,8 +116,13 @@ impl Target for MemoryTarget {
     }
 
     async fn publish(self: Box<Self>) -> Outcome<Published> {
-        self.shared.script.arrive(Stage::Publish).await?;
+        let passed = self.shared.script.arrive(Stage::Publish).await;
         let mut working = self.shared.working.lock().unwrap();
+        if let Err(fault) = passed {
+            // Nobody can discard it any more.
+            working.remove(&self.working);
+            return Err(fault);
+        }
         let made = working
             .remove(&self.working)
             .ok_or_else(|| MemoryFault::Law("publish before prepare".to_owned()))?;
@@ -152,10 +157,14 @@ impl SegmentLoader for MemoryLoader {
         let table = self.tables[task.table].last();
         let mut bytes = Vec::new();
         while let Some(piece) = rows.next().await? {
-            shared.script.arrive(Stage::Load).await?;
+            let trouble = shared.script.arrive(Stage::Load).await?;
             bytes.extend_from_slice(&piece);
+            if trouble == Some(Trouble::LeaveRest) {
+                return Ok(task.rows);
+            }
         }
-        let fewer = shared.script.arrive(Stage::Loaded).await?;
+        let trouble = shared.script.arrive(Stage::Loaded).await?;
+        let fewer = trouble == Some(Trouble::CountFewer);
         let rows = parse(&bytes).ok_or_else(|| MemoryFault::NoRows(table.to_owned()))?;
         let count = rows.len() as u64 - u64::from(fewer);
         let mut working = shared.working.lock().unwrap();
