@@ -243,3 +243,52 @@ fn lock_or_empty_wal(database: &Connection) -> rusqlite::Result<Rest> {
     }
     Ok(Rest::WalEmptied)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Connection as SiteConnection, ObjectName};
+
+    fn scene() -> (tempfile::TempDir, Publishing) {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = SiteConnection::Sqlite {
+            path: directory.path().to_owned(),
+        };
+        let publishing = Publishing {
+            site: SiteDirectory::open(&connection).unwrap(),
+            name: FileName::of(&ObjectName::one("shop.db")).unwrap(),
+            execution: "5.1".parse().unwrap(),
+            source_mode: 0o600,
+        };
+        fs::write(directory.path().join("shop.db"), "old").unwrap();
+        (directory, publishing)
+    }
+
+    #[test]
+    fn a_name_that_is_taken_in_the_last_moment_is_not_overwritten() {
+        let (directory, publishing) = scene();
+        let working = directory.path().join("working");
+        fs::write(&working, "new").unwrap();
+        let refused = publishing.place(TempPath::try_from_path(&working).unwrap());
+        assert!(matches!(refused, Err(SqliteError::InTheWay { .. })));
+        let target = directory.path().join("shop.db");
+        assert_eq!(fs::read_to_string(target).unwrap(), "old");
+        assert!(!working.exists(), "and nothing of ours is left");
+    }
+
+    #[test]
+    fn the_old_file_has_both_names_until_the_new_one_takes_its_place() {
+        let (directory, publishing) = scene();
+        let target = directory.path().join("shop.db");
+        let kept = directory.path().join(publishing.keep(&target).unwrap());
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        assert_eq!(inode(&kept), inode(&target));
+    }
+
+    #[test]
+    fn a_kept_name_is_never_too_long_for_a_database() {
+        let long = FileName::of(&ObjectName::one("ä".repeat(123))).unwrap();
+        let kept = format!("{}20260131T020000Z-9999999999.99", kept_stem(&long));
+        assert!(FileName::of(&ObjectName::one(kept)).is_ok());
+    }
+}
