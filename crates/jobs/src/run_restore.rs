@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use catalog::{Ending, Leased};
-use model::{RunEvent, ServerExecutionId};
+use model::{RunEvent, ServerExecutionId, SiteType};
 use tokio_util::sync::CancellationToken;
 
 use crate::report::Report;
@@ -44,15 +44,20 @@ impl Inner {
         let started = self.clock.now();
         let outcome = flow::restore(input, cancel.clone()).await?;
         let took = self.clock.now().since(started);
+        let unit = match execution.site_type {
+            SiteType::Postgresql => "row",
+            SiteType::Sqlite => "page",
+        };
         let mut detail = format!(
             "Restored as {}: {}, {} read, in {} ({}/s)",
-            outcome.published.database,
-            words::count(outcome.rows, "row"),
+            outcome.published.database.last(),
+            words::count(outcome.rows, unit),
             words::bytes(outcome.bytes_read),
             words::duration(took),
             words::bytes(words::speed(outcome.bytes_read, took)),
         );
         if let Some(kept) = &outcome.published.kept {
+            let kept = kept.last();
             detail.push_str(&format!("; what stood there before is kept as {kept}"));
         }
         for note in report.notes().iter().chain(&outcome.errors) {
