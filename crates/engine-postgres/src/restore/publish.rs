@@ -16,7 +16,7 @@ use crate::error::PostgresError;
 use crate::session::Session;
 
 /// How long sessions may take to leave a database that is to be renamed.
-const LEAVE: Duration = Duration::from_secs(30);
+const LEAVE: Duration = Duration::from_secs(10);
 
 /// How long between two looks.
 const LOOK: Duration = Duration::from_millis(200);

@@ -59,7 +59,26 @@ impl RowStream for Pieces {
     }
 }
 
+/// A stream whose next piece never comes.
+pub struct Stuck;
+
+#[async_trait]
+impl RowStream for Stuck {
+    async fn next(&mut self) -> Outcome<Option<Bytes>> {
+        std::future::pending().await
+    }
+}
+
 impl Saved {
+    /// Changes what is said about the database.
+    pub fn change_facts(&self, change: impl FnOnce(&mut Value)) {
+        let mut parts = self.parts.0.lock().unwrap();
+        let bytes = parts.get_mut("database.json").expect("it was saved");
+        let mut facts = serde_json::from_slice(bytes).expect("it is JSON");
+        change(&mut facts);
+        *bytes = facts.to_string().into_bytes();
+    }
+
     /// A request for this saveset under a name.
     pub fn request(&self, name: &str, progress: Arc<dyn Progress>) -> RestoreRequest {
         RestoreRequest {
