@@ -1,4 +1,4 @@
--- ALTER DATABASE … SET and ALTER ROLE … IN DATABASE … SET of this database.
+-- ALTER DATABASE ... SET and ALTER ROLE ... IN DATABASE ... SET of this database.
 SELECT r.rolname::pg_catalog.text, s.setting
   FROM pg_catalog.pg_db_role_setting x
   JOIN pg_catalog.pg_database d ON d.oid = x.setdatabase

@@ -1,8 +1,9 @@
 -- The tables whose rows a backup reads, by name, for LOCK: read before the snapshot is taken.
 SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
        -- A table whose policies would hide rows from this role cannot be read whole.
-       pg_catalog.has_table_privilege(c.oid, 'SELECT')
-         AND NOT pg_catalog.row_security_active(c.oid) AS readable
+       -- One that was dropped meanwhile gives NULL, and the lock will tell.
+       COALESCE(pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                AND NOT pg_catalog.row_security_active(c.oid), true) AS readable
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_depend d

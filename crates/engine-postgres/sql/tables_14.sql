@@ -8,7 +8,7 @@ SELECT c.oid,
                 AND am.amname = 'heap', false) AS heap,
        e.extname::pg_catalog.text AS extension,
        (SELECT x.condition
-          FROM pg_catalog.unnest(e.extconfig, e.extcondition) AS x (relation, condition)
+          FROM ROWS FROM (pg_catalog.unnest(e.extconfig), pg_catalog.unnest(e.extcondition)) AS x (relation, condition)
          WHERE x.relation = c.oid) AS condition,
        -- pg_partition_root answers NULL for what is no partition.
        CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid END AS root,

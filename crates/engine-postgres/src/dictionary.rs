@@ -38,7 +38,6 @@ pub(crate) async fn dump(
         &wanted.application_name,
     )
     .arg("--format=custom")
-    .arg("--schema-only")
     .arg("--no-sync")
     .arg("--no-password")
     .arg(format!("--snapshot={snapshot}"))
@@ -48,9 +47,14 @@ pub(crate) async fn dump(
         argument.push(file.path());
         argument
     });
-    if holds_statistics(tools, server_major) {
-        run = run.arg("--statistics");
-    }
+    run = match holds_statistics(tools, server_major) {
+        // pg_dump refuses --statistics beside --schema-only.
+        true => run
+            .arg("--no-data")
+            .arg("--no-large-objects")
+            .arg("--statistics"),
+        false => run.arg("--schema-only"),
+    };
     for table in excluded {
         run = run.arg(format!("--exclude-table={}", pattern(table)));
     }

@@ -303,6 +303,10 @@ impl PostgresError {
 
     fn verdict(&self) -> (&'static str, Blame, Retry) {
         use PostgresError as E;
+        // Under a table's lock its name can be gone only because its schema was renamed.
+        if matches!(self, E::Copy { .. }) && self.is_gone() {
+            return ("catalog-changed", Blame::Busy, Retry::NewAttempt);
+        }
         if let Some(verdict) = self.of_state() {
             return verdict;
         }

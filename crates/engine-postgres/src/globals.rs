@@ -5,7 +5,7 @@ use tempfile::NamedTempFile;
 use crate::dictionary::temporary_file;
 use crate::error::PostgresError;
 use crate::snapshot::Wanted;
-use crate::tools::{PgTools, ToolRun};
+use crate::tools::{PgTools, ToolRun, conninfo_of_database};
 
 /// Runs pg_dumpall. `None`, with a note, where the role may not read what it needs.
 pub(crate) async fn dump(
@@ -23,7 +23,11 @@ pub(crate) async fn dump(
         .arg("--no-sync")
         .arg("--no-password")
         .arg(argument)
-        .arg(format!("--database={}", endpoint.database()));
+        // A name with `=` in it would be taken for connection settings.
+        .arg(format!(
+            "--database={}",
+            conninfo_of_database(endpoint.database())
+        ));
     match run.run().await {
         Ok(_) => Ok(Some(file)),
         Err(PostgresError::ToolFailed { stderr, .. }) if stderr.contains("permission denied") => {

@@ -246,6 +246,7 @@ impl Endpoint {
     fn start_up(&self, application_name: &str) -> tokio_postgres::Config {
         let mut config = self.config();
         config.application_name(application_name);
+        config.options(self.options());
         config
     }
 

@@ -258,8 +258,9 @@ fn environment(endpoint: &Endpoint, application_name: &str) -> Vec<(&'static str
             "PGCONNECT_TIMEOUT",
             endpoint.timeout().as_secs().max(2).to_string().into(),
         ),
+        ("PGOPTIONS", endpoint.options().into()),
         // No other password than the one that is given, and messages that we can read.
-        ("PGPASSFILE", "/dev/null".into()),
+        ("PGPASSFILE", "/nonexistent".into()),
         ("LC_ALL", "C".into()),
     ];
     if let Some(password) = &endpoint.password {
@@ -269,9 +270,6 @@ fn environment(endpoint: &Endpoint, application_name: &str) -> Vec<(&'static str
     let root = root.or_else(|| endpoint.mode.verifies().then(system_roots).flatten());
     if let Some(root) = root {
         variables.push(("PGSSLROOTCERT", root.into()));
-    }
-    if let Some(options) = endpoint.options() {
-        variables.push(("PGOPTIONS", options.into()));
     }
     let list = |of: fn(&Place) -> OsString| {
         let parts: Vec<OsString> = endpoint.places.iter().map(of).collect();
@@ -344,7 +342,7 @@ mod tests {
             url: "postgres://ann@h:7/d".into(),
             password: Some(SecretString::from("s3cret")),
         };
-        let endpoint = Endpoint::of(&connection, None).ok().expect("it is a URL");
+        let endpoint = Endpoint::of(&connection, None).expect("it is a URL");
         let run = ToolRun::new("pg_dump", Path::new("/bin/pg_dump"), &endpoint, "x");
         let command = run.command.as_std();
         assert!(
@@ -373,7 +371,7 @@ mod tests {
             url: "postgres://ann@h:7/d".into(),
             password: None,
         };
-        let endpoint = Endpoint::of(&connection, None).ok().expect("it is a URL");
+        let endpoint = Endpoint::of(&connection, None).expect("it is a URL");
         let run = ToolRun::new("pg_dump", Path::new("/bin/sh"), &endpoint, "x");
         let error = run
             .arg("-c")

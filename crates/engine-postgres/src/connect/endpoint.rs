@@ -25,6 +25,11 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 6;
 
+/// Settings that must hold before the first statement: a role may have a `statement_timeout` that
+/// ends even the statement which would change it.
+const FROM_THE_START: &str = "-c statement_timeout=0 -c lock_timeout=0 \
+    -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0";
+
 /// One host of the URL: where to connect to, and the name that certificates are held against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -162,9 +167,10 @@ impl Endpoint {
         self.config.clone()
     }
 
-    /// `options` of the URL.
-    pub(crate) fn options(&self) -> Option<&str> {
-        self.config.get_options()
+    /// Settings for the start of a session: the URL's, then ours, which win.
+    pub(crate) fn options(&self) -> String {
+        let given = self.config.get_options().unwrap_or_default();
+        format!("{given} {FROM_THE_START}")
     }
 
     /// How long a connection and its login may take, each.
@@ -406,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_url_names_hosts_sockets_and_the_six_ssl_modes() {
-        let e = parse("postgres://ann@db.example:6543/shop?sslmode=verify-full").ok();
+        let e = parse("postgres://ann@db.example:6543/shop?sslmode=verify-full");
         let e = e.expect("it is a URL");
         assert_eq!((e.user(), e.database()), ("ann", "shop"));
         assert_eq!(e.mode, SslMode::VerifyFull);
@@ -415,14 +421,14 @@ mod tests {
             "postgres://ann@%2Ftmp%2Fpg:6000/shop",
             "postgres://ann@/shop?host=/tmp/pg&port=6000",
         ] {
-            let e = parse(socket).ok().expect("it is a URL");
+            let e = parse(socket).expect("it is a URL");
             assert_eq!(e.address(), "/tmp/pg/.s.PGSQL.6000", "{socket}");
         }
-        let e = parse("postgresql://ann@a,b:7/").ok().expect("it is a URL");
+        let e = parse("postgresql://ann@a,b:7/").expect("it is a URL");
         assert_eq!((e.address().as_str(), e.database()), ("a:5432, b:7", "ann"));
         for mode in ["disable", "allow", "prefer", "require", "verify-ca"] {
             let url = format!("postgres://ann@h/d?sslmode={mode}&sslrootcert=/a%20b");
-            let e = parse(&url).ok().expect("it is a URL");
+            let e = parse(&url).expect("it is a URL");
             assert_eq!(e.mode.as_str(), mode);
             assert_eq!(e.root, Some(PathBuf::from("/a b")));
         }

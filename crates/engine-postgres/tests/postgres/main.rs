@@ -1,0 +1,15 @@
+//! Tests of the engine with real servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: a panic is a failure"
+)]
+
+mod copy;
+mod ddl_queue;
+mod hostile;
+mod objects;
+mod reading;
+mod restore;
+mod snapshot;
+mod versions;
