@@ -30,7 +30,23 @@ pub async fn until_ended(
     site: &str,
     execution: &str,
 ) -> Result<Value, CommandError> {
-    let mut shown = Shown::new(execution);
+    follow(client, site, execution, Shown::new(execution)).await
+}
+
+/// The same without a word about how it goes.
+///
+/// # Errors
+/// As [`until_ended`].
+pub async fn quietly(client: &Client, site: &str, execution: &str) -> Result<Value, CommandError> {
+    follow(client, site, execution, Shown::Nothing).await
+}
+
+async fn follow(
+    client: &Client,
+    site: &str,
+    execution: &str,
+    mut shown: Shown,
+) -> Result<Value, CommandError> {
     let mut pause = FIRST_PAUSE;
     let mut away: Option<Instant> = None;
     loop {
@@ -87,6 +103,7 @@ pub fn exit_of(execution: &Value) -> Result<Exit, CommandError> {
 }
 
 enum Shown {
+    Nothing,
     Bars {
         all: MultiProgress,
         status: ProgressBar,
@@ -121,6 +138,7 @@ impl Shown {
 
     fn update(&mut self, execution: &Value) {
         match self {
+            Shown::Nothing => {}
             Shown::Lines {
                 execution: id,
                 last,

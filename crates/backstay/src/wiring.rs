@@ -114,7 +114,7 @@ impl WiringError {
     }
 }
 
-/// A server at work. Dropping it stops its tasks without waiting for them.
+/// A server at work. Dropping it tells its tasks to end and does not wait for them.
 pub struct RunningServer {
     address: SocketAddr,
     made_token: Option<SecretString>,
@@ -230,13 +230,13 @@ impl RunningServer {
     ///
     /// # Errors
     /// When something has not ended within `limit`, or ended by a mistake of ours.
-    pub async fn stop(self, limit: Duration) -> Result<(), WiringError> {
+    pub async fn stop(mut self, limit: Duration) -> Result<(), WiringError> {
         self.shutdown.cancel();
-        let both = async { (self.http.await, self.runner.await) };
+        let both = async { ((&mut self.http).await, (&mut self.runner).await) };
         let (http, runner) = tokio::time::timeout(limit, both)
             .await
             .map_err(|_| WiringError::StillRunning(limit))?;
-        self.catalog.close().await;
+        self.catalog.clone().close().await;
         let died = |part| {
             move |e: tokio::task::JoinError| WiringError::Stopped {
                 part,
@@ -246,5 +246,11 @@ impl RunningServer {
         runner.map_err(died("the runner"))?;
         http.map_err(died("the HTTP server"))?
             .map_err(WiringError::Http)
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
     }
 }

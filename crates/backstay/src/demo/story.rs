@@ -38,10 +38,7 @@ impl Story {
     /// When a step fails; the temporary directory goes all the same.
     pub async fn tell(self) -> Result<(), CommandError> {
         let place = Place::new(self.keep.as_deref())?;
-        let told = tokio::select! {
-            told = self.play(&place) => told,
-            stopped = stop_signal() => stopped,
-        };
+        let told = self.play(&place).await;
         let closed = place.close();
         told.and(closed)
     }
@@ -49,9 +46,14 @@ impl Story {
     async fn play(&self, place: &Place) -> Result<(), CommandError> {
         // The server first: should its port be taken, nobody has waited for a database in vain.
         let mut stage = Stage::open(place, self.port).await?;
-        let told = act(&stage, place).await;
+        let told = tokio::select! {
+            told = act(&stage, place) => told,
+            stopped = stop_signal() => {
+                stopped.and(Err(CommandError::Failed("stopped by a signal".to_owned())))
+            }
+        };
         if told.is_ok() && !self.once {
-            output::say("The server stays up until Ctrl-C.")?;
+            paragraph("The server stays up until Ctrl-C.")?;
             tokio::select! {
                 ended = stage.server.ended() => ended?,
                 stopped = stop_signal() => stopped?,
@@ -61,6 +63,11 @@ impl Story {
         told?;
         Ok(stopped?)
     }
+}
+
+/// Writes text and an empty line.
+fn paragraph(text: &str) -> Result<(), CommandError> {
+    output::say(&format!("{}\n\n", text.trim_end()))
 }
 
 async fn act(stage: &Stage, place: &Place) -> Result<(), CommandError> {
@@ -79,7 +86,7 @@ async fn make_shop(place: &Place) -> Result<(), CommandError> {
     let started = Instant::now();
     let file = place.databases().join(DATABASE);
     let made = on_a_thread(move || shop::make(&file)).await?;
-    output::say(&format!(
+    paragraph(&format!(
         "A sample shop: {made}, made in {:.1} s.\n   {}\n",
         started.elapsed().as_secs_f64(),
         place.databases().join(DATABASE).display()
@@ -94,7 +101,7 @@ async fn open_site(stage: &Stage, place: &Place) -> Result<(), CommandError> {
         "vault": { "url": site::vault_url(&place.vault().to_string_lossy())?, "options": {} },
     });
     let (answer, line) = stage.post(&["sites"], Some(&body)).await?;
-    output::say(&format!(
+    paragraph(&format!(
         "A server at {}. For the lines below:\n   TOKEN={}\n\n\
          1. A site: the directory of databases, and the encrypted vault for its savesets.\n   {line}\n   \
          Its recovery key opens the vault without this server: {}\n",
@@ -112,7 +119,7 @@ async fn make_job(stage: &Stage) -> Result<String, CommandError> {
     });
     let (answer, line) = stage.post(&["sites", SITE, "jobs"], Some(&body)).await?;
     let job = answer.resource_id.unwrap_or_default();
-    output::say(&format!(
+    paragraph(&format!(
         "2. A job that backs up {DATABASE}: job {job}.\n   {line}\n"
     ))?;
     Ok(job)
@@ -123,7 +130,7 @@ async fn back_up(stage: &Stage, job: &str, title: &str) -> Result<Value, Command
         .post(&["sites", SITE, "jobs", job, "execute"], None)
         .await?;
     let ended = ended_well(stage, &answer.resource_id.unwrap_or_default()).await?;
-    output::say(&format!(
+    paragraph(&format!(
         "{title}: {} read, {} new in the vault, saveset {}.\n   {line}\n",
         byte_count(number(&ended, "bytes_read")),
         byte_count(number(&ended, "bytes_stored")),
@@ -135,13 +142,13 @@ async fn back_up(stage: &Stage, job: &str, title: &str) -> Result<Value, Command
 async fn change_shop(place: &Place) -> Result<(), CommandError> {
     let file = place.databases().join(DATABASE);
     let changed = on_a_thread(move || shop::change(&file)).await?;
-    output::say(&format!("4. A day in the shop: {changed}.\n"))
+    paragraph(&format!("4. A day in the shop: {changed}.\n"))
 }
 
 async fn restore(stage: &Stage, job: &str, backup: &Value) -> Result<(), CommandError> {
     let execution = text(backup, "execution_id");
     let body = json!({
-        "name": "look at yesterday",
+        "name": "a copy of the shop",
         "target_site": SITE,
         "job_settings": {
             "objects": [job::whole_database(DATABASE)],
@@ -159,7 +166,7 @@ async fn restore(stage: &Stage, job: &str, backup: &Value) -> Result<(), Command
     ];
     let (answer, line) = stage.post(&path, Some(&body)).await?;
     let ended = ended_well(stage, &answer.resource_id.unwrap_or_default()).await?;
-    output::say(&format!(
+    paragraph(&format!(
         "6. The second saveset restored as {RESTORED}: {} read.\n   {line}\n",
         byte_count(number(&ended, "bytes_read")),
     ))
@@ -169,7 +176,7 @@ async fn check_restored(place: &Place) -> Result<(), CommandError> {
     let live = place.databases().join(DATABASE);
     let restored = place.databases().join(RESTORED);
     let checked = on_a_thread(move || check::equal(&live, &restored)).await?;
-    output::say(&format!("7. Checked: {checked}.\n"))
+    paragraph(&format!("7. Checked: {checked}.\n"))
 }
 
 fn look_around(
@@ -187,7 +194,7 @@ fn look_around(
         &text(second, "execution_id"),
         "objects",
     ];
-    output::say(&format!(
+    paragraph(&format!(
         "Where to look:\n   {}\n   {}\n   {}\n   {}/docs\n\
          The first saveset, {}, is still there too: a restore of execution {} gives the shop before that day.\n",
         stage.get_line(&["sites", SITE, "executions"]),
@@ -200,7 +207,7 @@ fn look_around(
 }
 
 async fn ended_well(stage: &Stage, execution: &str) -> Result<Value, CommandError> {
-    let ended = wait::until_ended(stage.client(), SITE, execution).await?;
+    let ended = wait::quietly(stage.client(), SITE, execution).await?;
     match wait::exit_of(&ended)? {
         Exit::Done | Exit::Warnings => Ok(ended),
         _ => Err(CommandError::Failed(format!(

@@ -112,8 +112,8 @@ impl Server {
             .open(folder.path().join("log"))
             .unwrap();
         command.args(["serve", "--data-dir", "data", "--listen", "127.0.0.1:0"]);
-        command.stdout(Stdio::piped()).stderr(log);
         adjust(&mut command);
+        command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut said = Vec::new();
@@ -170,8 +170,13 @@ impl Server {
     }
 
     /// Asks it to end, as a service manager does, and waits.
-    pub fn terminate(mut self) -> (ExitStatus, TempDir) {
-        self.signal("TERM");
+    pub fn terminate(self) -> (ExitStatus, TempDir) {
+        self.ended_by("TERM")
+    }
+
+    /// Sends a signal that ends it, and waits.
+    pub fn ended_by(mut self, signal: &str) -> (ExitStatus, TempDir) {
+        self.signal(signal);
         let status = self.wait();
         (status, self.give_up())
     }

@@ -130,7 +130,7 @@ fn what_is_not_waited_for_can_be_followed() {
     server
         .run(&["execution", "abort", "shop", execution])
         .exits(1)
-        .complains("already-ended");
+        .complains("ended already");
 }
 
 #[test]
