@@ -51,7 +51,7 @@ fn similar(expected: &str, found: &str) {
 async fn a_round_trip(version: u32) {
     let server = server_with_shop(version);
     let before = rows_of(&server, "shop").await;
-    let saved = Saved::by_hand(&server, "shop").await;
+    let saved = Saved::by_source(&server, "shop").await;
     let restored = restore(&server, &saved, |_| (), "the copy").await.unwrap();
     assert_eq!(restored.errors, Vec::<String>::new());
     assert_eq!(restored.progress.warnings(), Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! A saveset in memory, made by hand with pg_dump and COPY, so that the restoring half is tested
-//! apart from the reading one.
+//! A saveset in memory: read by the reading half, or made by hand with pg_dump and COPY, so that
+//! the restoring half is tested apart too.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,6 +15,8 @@ use model::{
 use serde_json::{Value, json};
 use testkit::postgres::Server;
 use tokio_postgres::Client;
+
+use crate::reading::Reading;
 
 /// A saveset: its dictionary, and the rows of each table in ranges.
 pub struct Saved {
@@ -96,6 +98,44 @@ impl Saved {
             facts: self.facts.clone(),
             dictionary: Arc::clone(&self.parts) as Arc<dyn DictionaryReader>,
             progress,
+        }
+    }
+
+    /// Reads a database with the reading half, as the role that backs up, with two streams.
+    pub async fn by_source(server: &Server, database: &str) -> Saved {
+        let backup = Reading::new(server, database).read().await.unwrap();
+        let mut tables: Vec<RestoreTable> = backup
+            .plan
+            .tables
+            .iter()
+            .cloned()
+            .map(|plan| RestoreTable {
+                plan,
+                rows: 0,
+                bytes: 0,
+            })
+            .collect();
+        let ranges = backup
+            .segments
+            .iter()
+            .map(|segment| {
+                let entry = &mut tables[segment.task.table];
+                let task = LoadTask {
+                    table: segment.task.table,
+                    blocks: segment.task.blocks,
+                    bytes: segment.rows.len() as u64,
+                    rows: segment.index.rows(),
+                };
+                entry.rows += task.rows;
+                entry.bytes += task.bytes;
+                (task, segment.rows.clone())
+            })
+            .collect();
+        Saved {
+            parts: Arc::new(Parts(Mutex::new(backup.parts))),
+            tables,
+            ranges,
+            facts: backup.facts,
         }
     }
 
