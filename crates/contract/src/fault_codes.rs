@@ -9,6 +9,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "catalog-damaged",
         "The catalog holds something that this program never writes.",
     ),
+    (
+        "catalog-disk-full",
+        "The disk of the data directory is full.",
+    ),
     ("catalog-failed", "The catalog's database failed."),
     (
         "catalog-file",
@@ -70,6 +74,111 @@ pub const FAULTS: &[(&str, &str)] = &[
     (
         "other-site-type",
         "Source and target are of different kinds.",
+    ),
+    ("lease-lost", "Another server has taken the execution over."),
+    ("vault-silent", "The vault gave no answer in time."),
+    // flow
+    (
+        "dictionary-io",
+        "A part of the dictionary could not be passed on.",
+    ),
+    ("in-the-way", "Something is in the way of a restore."),
+    (
+        "rows-differ",
+        "The database counted other rows than the saveset has.",
+    ),
+    ("stopped", "The run was stopped."),
+    // PostgreSQL
+    (
+        "dictionary-failed",
+        "The dictionary could not be written or restored.",
+    ),
+    (
+        "restore-obstacle",
+        "Something appeared in the way while a restore ran.",
+    ),
+    (
+        "saveset-too-new",
+        "The saveset was made from a newer PostgreSQL than the target.",
+    ),
+    (
+        "saveset-unreadable",
+        "The saveset's facts cannot be understood.",
+    ),
+    (
+        "swap-unknown",
+        "It is not known whether the restored database was put in its place.",
+    ),
+    (
+        "target-in-use",
+        "Sessions are connected to the target database.",
+    ),
+    (
+        "working-database-exists",
+        "A working database of that name is there already.",
+    ),
+    // SQLite
+    ("cancelled", "The read was stopped."),
+    (
+        "snapshot-too-old",
+        "The snapshot became older than the site allows.",
+    ),
+    ("sqlite-bad-name", "The name is no plain file name."),
+    (
+        "sqlite-bad-task",
+        "A mistake of ours: a range of pages that cannot be.",
+    ),
+    ("sqlite-damaged", "The database file is damaged."),
+    ("sqlite-directory", "The site's directory cannot be used."),
+    ("sqlite-failed", "SQLite refused."),
+    ("sqlite-file", "A file cannot be read or written."),
+    (
+        "sqlite-integrity",
+        "The restored file failed its integrity check.",
+    ),
+    ("sqlite-locked", "Somebody else has locked the database."),
+    (
+        "sqlite-needs-recovery",
+        "The database must first be recovered by an application that may write to it.",
+    ),
+    ("sqlite-no-database", "There is no such database file."),
+    (
+        "sqlite-no-dbpage",
+        "This build of SQLite lacks sqlite_dbpage.",
+    ),
+    ("sqlite-not-a-database", "The file is no SQLite database."),
+    ("sqlite-not-a-file", "It is no regular file."),
+    (
+        "sqlite-order",
+        "A mistake of ours: calls came out of order.",
+    ),
+    ("sqlite-page", "A page has the wrong length."),
+    ("sqlite-pages", "The number of pages is not what was saved."),
+    (
+        "sqlite-panicked",
+        "A mistake of ours while SQLite was read.",
+    ),
+    (
+        "sqlite-row-count",
+        "The restored file has other rows than were saved.",
+    ),
+    (
+        "sqlite-saveset",
+        "The saveset's facts cannot be understood.",
+    ),
+    ("sqlite-target-in-use", "The target file is in use."),
+    (
+        "sqlite-wrong-connection",
+        "The connection is none of a SQLITE site.",
+    ),
+    (
+        "target-in-the-way",
+        "Something that is no database has the target's name.",
+    ),
+    // server
+    (
+        "listener-failed",
+        "The server can no longer accept connections.",
     ),
     // vault
     ("saveset-committed", "The saveset is committed already."),

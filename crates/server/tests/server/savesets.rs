@@ -1,0 +1,97 @@
+use axum::http::Method;
+use serde_json::json;
+
+use crate::app::App;
+
+#[tokio::test]
+async fn a_saveset_is_listed_shown_and_protected() {
+    let app = App::start().await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    let execution = app.backup("shop", &job).await;
+    let rows = app.get("/sites/shop/savesets").await.must_be(200).json();
+    let of_job = app
+        .get(&format!("/sites/shop/jobs/{job}/savesets"))
+        .await
+        .must_be(200)
+        .json();
+    assert_eq!(rows, of_job);
+    let saveset = &rows[0];
+    assert_eq!(saveset["execution_id"], execution.as_str());
+    assert_eq!(
+        (&saveset["is_saveset_retained"], &saveset["run_type"]),
+        (&json!(false), &json!("FULL"))
+    );
+    let path = format!("/sites/shop/savesets/{}", saveset["saveset_id"]);
+    let got = app.get(&path).await.must_be(200);
+    assert_eq!(&got.json(), saveset);
+    let retain = json!({"is_saveset_retained": true});
+    let seen = [("if-match", got.header("etag"))];
+    let patched = app
+        .send_with(Method::PATCH, &path, &seen, Some(retain.clone()))
+        .await
+        .must_be(200);
+    assert_eq!(patched.json()["is_saveset_retained"], true);
+    let stale = app
+        .send_with(Method::PATCH, &path, &seen, Some(retain))
+        .await;
+    stale.must_fail(412, "stale-version");
+    let run = app
+        .get(&format!("/sites/shop/executions/{execution}"))
+        .await
+        .json();
+    assert_eq!(run["is_saveset_retained"], true);
+    app.send(Method::PATCH, &path, Some(json!({})))
+        .await
+        .must_fail(400, "missing-field");
+    app.get("/sites/shop/savesets/99")
+        .await
+        .must_fail(404, "no-saveset");
+}
+
+#[tokio::test]
+async fn retention_drops_the_surplus_but_never_a_protected_copy() {
+    let app = App::start().await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    let path = format!("/sites/shop/jobs/{job}");
+    let one = json!({"no_of_retention_copies": 1});
+    app.send(Method::PATCH, &path, Some(one)).await.must_be(200);
+    let first = app.backup("shop", &job).await;
+    let run = app
+        .get(&format!("/sites/shop/executions/{first}"))
+        .await
+        .json();
+    let protect = json!({"is_saveset_retained": true});
+    let protected = format!("/sites/shop/savesets/{}", run["saveset_id"]);
+    app.send(Method::PATCH, &protected, Some(protect))
+        .await
+        .must_be(200);
+    let second = app.backup("shop", &job).await;
+    app.backup("shop", &job).await;
+    let rows = app.get(&format!("{path}/savesets")).await.json();
+    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+    app.get(&protected).await.must_be(200);
+    let run = app
+        .get(&format!("/sites/shop/executions/{second}"))
+        .await
+        .json();
+    assert_eq!(run["is_saveset_deleted"], true);
+    assert!(run["saveset_id"].is_i64(), "its number stays: {run}");
+}
+
+#[tokio::test]
+async fn a_deleted_job_s_savesets_stay_under_the_site() {
+    let app = App::start().await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    app.backup("shop", &job).await;
+    app.send(Method::DELETE, &format!("/sites/shop/jobs/{job}"), None)
+        .await
+        .must_be(204);
+    app.get(&format!("/sites/shop/jobs/{job}/savesets"))
+        .await
+        .must_fail(404, "no-job");
+    let rows = app.get("/sites/shop/savesets").await.must_be(200).json();
+    assert_eq!(rows[0]["job_id"].to_string(), job);
+}
