@@ -1,8 +1,8 @@
--- Who waits for a lock of this run, and for how long. Ours are known by role and name.
+-- Who waits for a lock of this run, and for how long. $1: the pids of our sessions; $2: the name
+-- that pg_dump shows itself as, which no other run has.
 WITH ours AS (
        SELECT a.pid FROM pg_catalog.pg_stat_activity a
-        WHERE a.application_name = $1 AND a.usename = SESSION_USER
-          AND a.datname = pg_catalog.current_database()),
+        WHERE a.pid = ANY ($1) OR a.application_name = $2),
      waiting AS (
        SELECT l.pid, pg_catalog.min(l.waitstart) AS since
          FROM pg_catalog.pg_locks l

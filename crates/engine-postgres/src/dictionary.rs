@@ -20,48 +20,53 @@ pub(crate) fn holds_statistics(tools: &PgTools, server_major: u32) -> bool {
     tools.major >= STATISTICS_SINCE && server_major >= STATISTICS_SINCE
 }
 
-/// Runs pg_dump in the exported snapshot; what it writes is only ours to read (mode 0600).
-pub(crate) async fn dump(
-    wanted: &Wanted,
-    tools: &PgTools,
-    server_major: u32,
-    snapshot: &str,
-    lock_timeout: Duration,
-    excluded: impl Iterator<Item = &Lockable>,
-) -> Result<NamedTempFile, PostgresError> {
-    let file = temporary_file()?;
-    let endpoint = &wanted.endpoint;
-    let mut run = ToolRun::new(
-        "pg_dump",
-        &tools.pg_dump,
-        endpoint,
-        &wanted.application_name,
-    )
-    .arg("--format=custom")
-    .arg("--no-sync")
-    .arg("--no-password")
-    .arg(format!("--snapshot={snapshot}"))
-    .arg(format!("--lock-wait-timeout={}", lock_timeout.as_millis()))
-    .arg({
-        let mut argument = std::ffi::OsString::from("--file=");
-        argument.push(file.path());
-        argument
-    });
-    run = match holds_statistics(tools, server_major) {
-        // pg_dump refuses --statistics beside --schema-only.
-        true => run
-            .arg("--no-data")
-            .arg("--no-large-objects")
-            .arg("--statistics"),
-        false => run.arg("--schema-only"),
-    };
-    for table in excluded {
-        run = run.arg(format!("--exclude-table={}", pattern(table)));
+/// A run of pg_dump in an exported snapshot.
+pub(crate) struct Dump<'a> {
+    pub tools: &'a PgTools,
+    pub server_major: u32,
+    /// What it shows itself as.
+    pub application_name: &'a str,
+    pub snapshot: &'a str,
+    /// How long it waits for a lock.
+    pub lock_timeout: Duration,
+}
+
+impl Dump<'_> {
+    /// Runs it; what it writes is only ours to read (mode 0600).
+    pub(crate) async fn run(
+        &self,
+        wanted: &Wanted,
+        excluded: impl Iterator<Item = &Lockable>,
+    ) -> Result<NamedTempFile, PostgresError> {
+        let file = temporary_file()?;
+        let endpoint = &wanted.endpoint;
+        let name = self.application_name;
+        let mut output = std::ffi::OsString::from("--file=");
+        output.push(file.path());
+        let lock_timeout = self.lock_timeout.as_millis();
+        let mut run = ToolRun::new("pg_dump", &self.tools.pg_dump, endpoint, name)
+            .arg("--format=custom")
+            .arg("--no-sync")
+            .arg("--no-password")
+            .arg(format!("--snapshot={}", self.snapshot))
+            .arg(format!("--lock-wait-timeout={lock_timeout}"))
+            .arg(output);
+        run = match holds_statistics(self.tools, self.server_major) {
+            // pg_dump refuses --statistics beside --schema-only.
+            true => run
+                .arg("--no-data")
+                .arg("--no-large-objects")
+                .arg("--statistics"),
+            false => run.arg("--schema-only"),
+        };
+        for table in excluded {
+            run = run.arg(format!("--exclude-table={}", pattern(table)));
+        }
+        let database = conninfo_of_database(endpoint.database());
+        let output = run.arg(format!("--dbname={database}")).run().await?;
+        tell_warnings(&output.stderr, wanted.progress.as_ref());
+        Ok(file)
     }
-    let database = conninfo_of_database(endpoint.database());
-    let output = run.arg(format!("--dbname={database}")).run().await?;
-    tell_warnings(&output.stderr, wanted.progress.as_ref());
-    Ok(file)
 }
 
 /// A temporary file that nobody else can read, removed when dropped.

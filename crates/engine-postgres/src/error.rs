@@ -391,6 +391,9 @@ impl Fault for PostgresError {
                 "insufficient-privilege" => {
                     "`backstay site check --grants` prints the SQL that gives the missing rights"
                 }
+                "login-refused" if self.sql_state() == Some(SqlState::PROTOCOL_VIOLATION) => {
+                    "a pooler stands before the server and refuses our settings: connect to PostgreSQL itself, or set its ignore_startup_parameters = options"
+                }
                 "login-refused" => "check user and password of the site, and pg_hba.conf",
                 _ => return None,
             },

@@ -20,8 +20,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Tables in one LOCK statement.
 const BATCH: usize = 500;
 
-/// The rows of large objects; locked with the tables.
-const LARGE_OBJECTS: &str = "pg_catalog.pg_largeobject";
+/// Whether there are large objects, and whether the role may read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LargeObjects {
+    /// Their rows are locked and read with the tables.
+    Readable,
+    /// The role may not, but there are none.
+    None,
+    /// There are some that the role may not read.
+    Unreadable,
+}
 
 /// A table as it was listed before the snapshot.
 #[derive(Debug, Clone)]
@@ -53,6 +61,18 @@ pub(crate) async fn list(session: &Session) -> Result<Vec<Lockable>, PostgresErr
     Ok(tables.collect())
 }
 
+/// Looks at the large objects, outside of the transaction that will hold the snapshot.
+pub(crate) async fn large_objects(session: &Session) -> Result<LargeObjects, PostgresError> {
+    let sql = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT'),
+                      EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
+    let row = session.row(sql, &[], "looking for large objects").await?;
+    Ok(match (row.get(0), row.get(1)) {
+        (true, _) => LargeObjects::Readable,
+        (false, false) => LargeObjects::None,
+        (false, true) => LargeObjects::Unreadable,
+    })
+}
+
 /// How long one lock is waited for: a quarter of `deadlock_timeout`, so that nobody who began to
 /// wait for us shortly before finds a deadlock.
 pub(crate) async fn lock_timeout(session: &Session) -> Result<Duration, PostgresError> {
@@ -63,7 +83,11 @@ pub(crate) async fn lock_timeout(session: &Session) -> Result<Duration, Postgres
 }
 
 /// The statements that open the transaction and take the locks; none of them takes a snapshot.
-pub(crate) fn statements(tables: &[Lockable], timeout: Duration) -> String {
+pub(crate) fn statements(
+    tables: &[Lockable],
+    large_objects: LargeObjects,
+    timeout: Duration,
+) -> String {
     let mut sql = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL lock_timeout = {};",
         timeout.as_millis()
@@ -73,7 +97,9 @@ pub(crate) fn statements(tables: &[Lockable], timeout: Duration) -> String {
         .filter(|table| table.readable)
         .map(|table| format!("{}.{}", quoted(&table.schema), quoted(&table.name)))
         .collect();
-    names.push(LARGE_OBJECTS.to_owned());
+    if large_objects == LargeObjects::Readable {
+        names.push("pg_catalog.pg_largeobject".to_owned());
+    }
     for batch in names.chunks(BATCH) {
         let list = batch.join(", ONLY ");
         sql.push_str(&format!("LOCK TABLE ONLY {list} IN ACCESS SHARE MODE;"));

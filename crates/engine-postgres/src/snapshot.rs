@@ -9,13 +9,13 @@ use model::{Progress, SkippedObject};
 use tempfile::NamedTempFile;
 
 use crate::connect::Endpoint;
-use crate::dictionary;
+use crate::dictionary::Dump;
 use crate::error::PostgresError;
 use crate::inventory::Inventory;
-use crate::locks::{self, Lockable, Patience};
+use crate::locks::{self, LargeObjects, Lockable, Patience};
 use crate::session::Session;
 use crate::tools::PgTools;
-use crate::watch::{Limits, Watch, Watched};
+use crate::watch::{Limits, Sessions, Watch, Watched};
 
 /// What a snapshot is asked for.
 pub(crate) struct Wanted {
@@ -37,6 +37,8 @@ pub(crate) struct Held {
     pub streams: Vec<Session>,
     /// The tables that are read, and all types.
     pub inventory: Inventory,
+    /// Whether there are large objects to read.
+    pub large_objects: LargeObjects,
     /// What pg_dump wrote.
     pub dump: NamedTempFile,
     /// The programs that wrote it.
@@ -65,22 +67,25 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
     let mut patience = Patience::new(wanted.patience);
     loop {
         let tables = locks::list(&session).await?;
-        refuse_unreadable(wanted, &tables)?;
+        let large_objects = locks::large_objects(&session).await?;
+        refuse_unreadable(wanted, &tables, large_objects)?;
         let opening = Opening {
             wanted,
             session: &session,
             streams: &streams,
             tools: &tools,
             tables: &tables,
+            large_objects,
             timeout,
         };
         match opening.attempt().await {
             Ok(attempt) => {
-                tell_skipped(wanted, &tables);
+                tell_skipped(wanted, &tables, large_objects);
                 return Ok(Held {
                     session,
                     streams,
                     inventory: attempt.inventory,
+                    large_objects,
                     dump: attempt.dump,
                     tools,
                     watched: attempt.watched,
@@ -96,12 +101,22 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
     }
 }
 
-fn refuse_unreadable(wanted: &Wanted, tables: &[Lockable]) -> Result<(), PostgresError> {
-    let unreadable: Vec<String> = tables
-        .iter()
-        .filter(|table| !table.readable)
-        .map(Lockable::qualified)
-        .collect();
+/// What the role may not read, by name.
+fn unreadable(tables: &[Lockable], large_objects: LargeObjects) -> Vec<String> {
+    let tables = tables.iter().filter(|table| !table.readable);
+    let mut names: Vec<String> = tables.map(Lockable::qualified).collect();
+    if large_objects == LargeObjects::Unreadable {
+        names.push("large objects".into());
+    }
+    names
+}
+
+fn refuse_unreadable(
+    wanted: &Wanted,
+    tables: &[Lockable],
+    large_objects: LargeObjects,
+) -> Result<(), PostgresError> {
+    let unreadable = unreadable(tables, large_objects);
     if unreadable.is_empty() || wanted.skip_without_rights {
         return Ok(());
     }
@@ -116,10 +131,10 @@ fn refuse_unreadable(wanted: &Wanted, tables: &[Lockable]) -> Result<(), Postgre
     })
 }
 
-fn tell_skipped(wanted: &Wanted, tables: &[Lockable]) {
-    for table in tables.iter().filter(|table| !table.readable) {
+fn tell_skipped(wanted: &Wanted, tables: &[Lockable], large_objects: LargeObjects) {
+    for object in unreadable(tables, large_objects) {
         wanted.progress.skipped(SkippedObject {
-            object: table.qualified(),
+            object,
             reason: format!("the role {} may not read it", wanted.endpoint.user()),
         });
     }
@@ -132,12 +147,13 @@ struct Opening<'a> {
     streams: &'a [Session],
     tools: &'a PgTools,
     tables: &'a [Lockable],
+    large_objects: LargeObjects,
     timeout: Duration,
 }
 
 impl Opening<'_> {
     async fn attempt(&self) -> Result<Attempt, PostgresError> {
-        let lock = locks::statements(self.tables, self.timeout);
+        let lock = locks::statements(self.tables, self.large_objects, self.timeout);
         self.session.run(&lock, "locking the tables").await?;
         let id = self.export().await?;
         let mut inventory = Inventory::read(self.session).await?;
@@ -149,7 +165,7 @@ impl Opening<'_> {
         let watched = Arc::new(Watched::default());
         let watch = Watch::start(
             self.session.clone(),
-            self.wanted.application_name.clone(),
+            self.sessions(),
             self.wanted.limits,
             self.wanted.progress.clone(),
             watched.clone(),
@@ -164,9 +180,15 @@ impl Opening<'_> {
                     .map(|s| s.run(&join, "joining the snapshot")),
             )
             .await?;
+            let dump = Dump {
+                tools: self.tools,
+                server_major: self.session.major(),
+                application_name: &self.dump_name(),
+                snapshot: &id,
+                lock_timeout: self.timeout,
+            };
             let excluded = self.tables.iter().filter(|table| !table.readable);
-            let major = self.session.major();
-            dictionary::dump(self.wanted, self.tools, major, &id, self.timeout, excluded).await
+            dump.run(self.wanted, excluded).await
         };
         match joined.await {
             Ok(dump) => Ok(Attempt {
@@ -178,6 +200,20 @@ impl Opening<'_> {
             // What the watch did to the run is the reason, not how a part of it felt that.
             Err(error) => Err(watched.reason().unwrap_or(error)),
         }
+    }
+
+    fn sessions(&self) -> Sessions {
+        let all = std::iter::once(self.session.as_ref()).chain(self.streams);
+        Sessions {
+            pids: all.map(Session::pid).collect(),
+            dump_name: self.dump_name(),
+        }
+    }
+
+    /// Two servers of Backstay may count to the same execution, but they have no backend in common.
+    fn dump_name(&self) -> String {
+        let name = &self.wanted.application_name;
+        format!("{name} pg_dump {}", self.session.pid())
     }
 
     async fn export(&self) -> Result<String, PostgresError> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    ClosingFacts, DictionaryPart, ObjectName, Outcome, Phase, RowFormat, SegmentReader, Source,
-    SourcePlan, TablePlan,
+    ClosingFacts, DictionaryPart, ObjectName, Outcome, Phase, RowFormat, SegmentReader,
+    SkippedObject, Source, SourcePlan, TablePlan,
 };
 use tempfile::NamedTempFile;
 
@@ -21,6 +21,7 @@ use crate::facts::{self, FACTS_VERSION, QualifiedName, TableFacts, TableKind, pa
 use crate::fingerprint::{Unlocked, shape};
 use crate::format;
 use crate::inventory::{self, Inventory, Table, quoted};
+use crate::locks::LargeObjects;
 use crate::sequences::{self, Sequence};
 use crate::session::Session;
 use crate::snapshot::{Held, Wanted};
@@ -53,7 +54,8 @@ struct Server {
 impl PostgresSource {
     /// Takes locks, snapshot and dictionary.
     pub(crate) async fn open(wanted: Wanted) -> Result<PostgresSource, PostgresError> {
-        wanted.progress.phase_started(Phase::Dictionary, PARTS);
+        // The phase itself is begun by whoever asked.
+        wanted.progress.phase_total(Phase::Dictionary, PARTS);
         let held = crate::snapshot::hold(&wanted).await?;
         wanted.progress.objects_done(Phase::Dictionary, 1);
         let server = Server::read(&held.session).await?;
@@ -104,6 +106,7 @@ impl PostgresSource {
         let session = self.held.session.as_ref();
         let inventory = &self.held.inventory;
         let large = self.large_objects_size(session).await?;
+        self.tell_without_rows(inventory);
         let mut oids: Vec<u32> = inventory.tables.iter().map(|table| table.oid).collect();
         let sizes = inventory::sizes_of(session, &oids).await?;
         let parents = inventory.tables.iter().flat_map(|t| [t.root, t.through]);
@@ -131,7 +134,21 @@ impl PostgresSource {
         })
     }
 
+    /// A standby gets no rows of unlogged tables, and refuses to read them.
+    fn tell_without_rows(&self, inventory: &Inventory) {
+        let unlogged = inventory.tables.iter().filter(|table| table.unlogged);
+        for table in unlogged.filter(|_| self.server.standby) {
+            self.wanted.progress.skipped(SkippedObject {
+                object: table.qualified(),
+                reason: "an unlogged table has no rows on a standby".into(),
+            });
+        }
+    }
+
     async fn large_objects_size(&self, session: &Session) -> Result<TableSize, PostgresError> {
+        if self.held.large_objects != LargeObjects::Readable {
+            return Ok(TableSize::NOTHING);
+        }
         let sql = "SELECT pg_catalog.pg_relation_size('pg_catalog.pg_largeobject')";
         let row = session
             .row(sql, &[], "reading the size of large objects")
@@ -299,6 +316,9 @@ impl Server {
     }
 
     fn size(&self, table: &Table, (heap, toast): (u64, u64)) -> TableSize {
+        if self.standby && table.unlogged {
+            return TableSize::NOTHING;
+        }
         TableSize {
             blocks: blocks_of(heap, self.block_size),
             bytes: heap + toast,

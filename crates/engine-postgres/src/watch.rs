@@ -10,6 +10,9 @@ use tokio::task::JoinHandle;
 use crate::error::{PostgresError, tail_of};
 use crate::session::Session;
 
+/// Who waits less long is not worth a warning: it happens whenever locks are taken.
+const WORTH_TELLING: f64 = 1.0;
+
 /// How often it is looked.
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -58,6 +61,15 @@ impl Watched {
     }
 }
 
+/// The sessions of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Sessions {
+    /// The backends of those that we hold.
+    pub pids: Vec<i32>,
+    /// What pg_dump shows itself as: its backend is not known.
+    pub dump_name: String,
+}
+
 /// The watch over one attempt; it ends when dropped.
 pub(crate) struct Watch {
     task: JoinHandle<()>,
@@ -67,14 +79,14 @@ impl Watch {
     /// Watches with the session that holds locks and snapshot.
     pub(crate) fn start(
         session: Arc<Session>,
-        application_name: String,
+        run: Sessions,
         limits: Limits,
         progress: Arc<dyn Progress>,
         watched: Arc<Watched>,
     ) -> Watch {
         let watcher = Watcher {
             session,
-            application_name,
+            run,
             limits,
             progress,
             watched,
@@ -102,7 +114,7 @@ struct Waiter {
 
 struct Watcher {
     session: Arc<Session>,
-    application_name: String,
+    run: Sessions,
     limits: Limits,
     progress: Arc<dyn Progress>,
     watched: Arc<Watched>,
@@ -133,7 +145,7 @@ impl Watcher {
     /// Answers how soon it must be looked again, if sooner than usual.
     async fn look(&mut self) -> Result<Option<Duration>, PostgresError> {
         let waiters = self.waiters().await?;
-        for waiter in &waiters {
+        for waiter in waiters.iter().filter(|w| w.seconds >= WORTH_TELLING) {
             if self.told.insert((waiter.pid, waiter.words.clone())) {
                 self.progress
                     .warning(format!("waits for a lock of this run: {}", waiter.words));
@@ -170,7 +182,7 @@ impl Watcher {
         let sql = include_str!("../sql/blocked_by_us_14.sql");
         let rows = self
             .session
-            .rows(sql, &[&self.application_name], doing)
+            .rows(sql, &[&self.run.pids, &self.run.dump_name], doing)
             .await?;
         let waiters = rows.iter().map(|row| Waiter {
             pid: row.get(0),
@@ -186,7 +198,7 @@ impl Watcher {
         let sql = include_str!("../sql/end_ours_14.sql");
         let ended = self
             .session
-            .rows(sql, &[&self.application_name], doing)
+            .rows(sql, &[&self.run.pids, &self.run.dump_name], doing)
             .await;
         let given_back = self.session.run("ROLLBACK", doing).await;
         if let Err(error) = ended.map(drop).and(given_back) {

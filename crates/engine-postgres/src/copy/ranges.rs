@@ -14,6 +14,15 @@ pub(crate) struct TableSize {
     pub by_ranges: bool,
 }
 
+impl TableSize {
+    /// Nothing to read.
+    pub(crate) const NOTHING: TableSize = TableSize {
+        blocks: 0,
+        bytes: 0,
+        by_ranges: true,
+    };
+}
+
 /// The ranges of all tables, largest table first, each table's from its first block on; the last
 /// range of each is open, up to whatever it has grown to. A table without blocks has none.
 pub(crate) fn cut(sizes: &[TableSize]) -> Vec<SegmentTask> {

@@ -28,7 +28,7 @@ async fn an_alter_table_that_queues_up_during_the_read_stops_nobody_for_ever() {
         let server = server.clone();
         move || server.psql("shop", "ALTER TABLE t ADD COLUMN y int")
     });
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     let read = async {
         let mut backup = begin(source.as_mut()).await?;
         backup.read_rows(source.as_mut(), 2).await?;

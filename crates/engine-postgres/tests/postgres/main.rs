@@ -12,4 +12,5 @@ mod objects;
 mod reading;
 mod restore;
 mod snapshot;
+mod tls;
 mod versions;
