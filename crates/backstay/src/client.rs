@@ -90,6 +90,11 @@ impl ClientError {
             } => Some(problem.hint.clone().unwrap_or_else(|| {
                 "give a valid token in BACKSTAY_TOKEN or by --token-file".to_owned()
             })),
+            ClientError::Refused { problem, .. } if problem.code == "credentials-missing" => Some(
+                "name the database user with --user; its password comes from --password-file, \
+                 BACKSTAY_RESTORE_PASSWORD or a prompt"
+                    .to_owned(),
+            ),
             ClientError::Refused {
                 status: 500..,
                 problem,

@@ -8,8 +8,8 @@ use crate::error::CommandError;
 /// What is logged: `info`, or by room: `info,jobs=debug`.
 pub const LOG_ENV: &str = "BACKSTAY_LOG";
 const SERVE_DEFAULT: &str = "info";
-/// A client's errors are its answer; its own server's troubles during `demo` and `try` are not.
-const COMMAND_DEFAULT: &str = "error";
+/// A command's errors are its answer, also those of the server that `demo` and `try` start.
+const COMMAND_DEFAULT: &str = "off";
 
 /// Starts the log of `backstay serve`.
 ///

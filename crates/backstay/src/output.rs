@@ -64,6 +64,9 @@ pub fn remark(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// In less than this a table is not readable however it is broken.
+const NARROWEST: u16 = 40;
+
 /// A column: its heading, and what stands in it.
 pub type Column<'a> = (&'a str, &'a dyn Fn(&Value) -> String);
 
@@ -76,11 +79,24 @@ pub fn table(rows: &Value, none: &str, columns: &[Column<'_>]) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(columns.iter().map(|(heading, _)| *heading));
+    // Only a terminal has a width to fit into, and some say they have none.
+    match console::Term::stdout().size_checked() {
+        Some((_, width)) if width >= NARROWEST => {
+            table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width);
+        }
+        _ => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+    }
     for row in rows {
         table.add_row(columns.iter().map(|(_, cell)| plain(&cell(row))));
     }
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
     table
         .lines()
         .map(|line| line.trim_end().to_owned() + "\n")

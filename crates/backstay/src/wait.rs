@@ -183,9 +183,10 @@ impl Shown {
     }
 
     fn end(&mut self) {
-        if let Shown::Bars { status, phases, .. } = self {
+        if let Shown::Bars { all, status, .. } = self {
             status.finish();
-            phases.values().for_each(ProgressBar::abandon);
+            // The answer that follows says the same and more. A terminal that fails here fails there.
+            let _cleared = all.clear();
         }
     }
 }

@@ -27,6 +27,9 @@ pub(crate) enum SiteCommand {
     Check {
         /// The site's id
         site: String,
+        /// Print only what mends it: SQL and settings, each with what is lost without it
+        #[arg(long)]
+        grants: bool,
     },
     /// Show the recovery key again (administrators)
     RecoveryKey {
@@ -89,7 +92,7 @@ impl SiteCommand {
                 context.output.show(&answer.body, one)?;
                 Ok(Exit::Done)
             }
-            SiteCommand::Check { site } => check(context, &site).await,
+            SiteCommand::Check { site, grants } => check(context, &site, grants).await,
             SiteCommand::RecoveryKey { site } => {
                 let client = context.client()?;
                 let answer = client
@@ -253,50 +256,71 @@ fn one(site: &Value) -> String {
     ])
 }
 
-async fn check(context: &Context, site: &str) -> Result<Exit, CommandError> {
-    let answer = context
-        .client()?
-        .post(&["sites", site, "check"])
-        .send()
-        .await?;
-    context.output.show(&answer.body, |report| {
-        let mut shown = match text(report, "version") {
-            version if version.is_empty() => String::new(),
-            version => format!("{version}\n\n"),
-        };
-        shown += &output::table(
-            &report["findings"],
-            "Nothing was looked at.",
-            &[
-                ("", &|f| text(f, "level")),
-                ("WHAT", &|f| text(f, "what")),
-                ("FOUND", &|f| text(f, "detail")),
-            ],
-        );
-        for finding in report["findings"].as_array().into_iter().flatten() {
-            let remedy = text(finding, "remedy");
-            if !remedy.is_empty() {
-                shown += &format!(
-                    "\nFor {}:\n  {}\n",
-                    text(finding, "what"),
-                    remedy.replace('\n', "\n  ")
-                );
-            }
-        }
-        shown
-    })?;
-    let has = |level: &str| {
-        answer.body["findings"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|f| f["level"] == level)
-    };
-    Ok(match () {
+async fn check(context: &Context, site: &str, grants: bool) -> Result<Exit, CommandError> {
+    let client = context.client()?;
+    let answer = client.post(&["sites", site, "check"]).send().await?;
+    let shown = if grants { remedies } else { report };
+    context.output.show(&answer.body, shown)?;
+    Ok(verdict(&answer.body))
+}
+
+/// What a check of a site means for a script.
+pub(crate) fn verdict(report: &Value) -> Exit {
+    let findings = report["findings"].as_array().into_iter().flatten();
+    let has = |level: &str| findings.clone().any(|f| f["level"] == level);
+    match () {
         () if has("ERROR") => Exit::Failed,
         () if has("WARNING") => Exit::Warnings,
         () => Exit::Done,
-    })
+    }
+}
+
+/// A check of a site for people.
+pub(crate) fn report(report: &Value) -> String {
+    let version = text(report, "version");
+    let mut shown = if version.is_empty() {
+        version
+    } else {
+        version + "\n\n"
+    };
+    shown += &output::table(
+        &report["findings"],
+        "Nothing was looked at.",
+        &[
+            ("", &|f| text(f, "level")),
+            ("WHAT", &|f| text(f, "what")),
+            ("FOUND", &|f| text(f, "detail")),
+        ],
+    );
+    match remedies(report) {
+        remedies if remedies.is_empty() => shown,
+        remedies => format!("{shown}\nWhat mends it:\n\n{remedies}"),
+    }
+}
+
+/// Each remedy once, behind everything that it mends, as comments of SQL.
+fn remedies(report: &Value) -> String {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for finding in report["findings"].as_array().into_iter().flatten() {
+        let remedy = text(finding, "remedy");
+        if remedy.is_empty() {
+            continue;
+        }
+        let why = format!(
+            "-- {}: {}\n",
+            text(finding, "what"),
+            text(finding, "detail")
+        );
+        match found.iter_mut().find(|(_, same)| *same == remedy) {
+            Some((reasons, _)) => *reasons += &why,
+            None => found.push((why, remedy)),
+        }
+    }
+    let texts: Vec<String> = found
+        .iter()
+        .map(|(why, remedy)| format!("{why}{remedy}\n"))
+        .collect();
+    texts.join("\n")
 }
 
 #[cfg(test)]
@@ -308,6 +332,17 @@ mod tests {
         assert_eq!(vault_url("/srv/a b").unwrap(), "file:///srv/a%20b");
         assert_eq!(vault_url("file:///srv/x").unwrap(), "file:///srv/x");
         assert!(vault_url("backups/shop").is_err());
+    }
+
+    #[test]
+    fn a_remedy_for_two_things_is_told_once() {
+        let finding = |detail: &str, remedy| json!({"level": "WARNING", "what": "role", "detail": detail, "remedy": remedy});
+        let check = json!({"findings": [
+            finding("no A", Some("GRANT x;")), finding("no B", Some("GRANT x;")), finding("fine", None),
+        ]});
+        assert_eq!(remedies(&check), "-- role: no A\n-- role: no B\nGRANT x;\n");
+        assert_eq!(verdict(&check), Exit::Warnings);
+        assert_eq!(verdict(&json!({"findings": []})), Exit::Done);
     }
 
     #[test]

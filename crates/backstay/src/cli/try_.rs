@@ -196,6 +196,7 @@ impl TryArgs {
         before: &compare::Holdings,
     ) -> Result<Comparison, CommandError> {
         self.make_site(bench, subject).await?;
+        look_first(bench).await?;
         let backup = back_up(bench, subject).await?;
         remark(&format!(
             "Backed up: {} read, {} in the vault",
@@ -306,6 +307,22 @@ impl Subject {
         let dropped = engine_postgres::drop_database(&connection, &self.scratch).await;
         dropped.map_err(compare::failed(doing()))
     }
+}
+
+/// What would stop a backup is known before it begins, with the SQL that mends it.
+async fn look_first(bench: &Bench) -> Result<(), CommandError> {
+    let checked = bench
+        .client
+        .post(&["sites", &bench.site, "check"])
+        .send()
+        .await?;
+    if site::verdict(&checked.body) == Exit::Failed {
+        remark(&site::report(&checked.body));
+        return Err(CommandError::Failed(
+            "a backup of this database would fail; the list above says why".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 async fn back_up(bench: &Bench, subject: &Subject) -> Result<Value, CommandError> {

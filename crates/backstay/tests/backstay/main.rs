@@ -10,6 +10,7 @@ mod configuration;
 mod demo;
 mod process;
 mod round_trip;
+mod round_trip_postgres;
 mod secrets;
 mod serving;
 mod trial;

