@@ -1,5 +1,7 @@
 //! The service itself: is it there, what are its numbers, how is it used.
 
+use std::sync::LazyLock;
+
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -50,7 +52,8 @@ pub(crate) async fn metrics(State(state): State<ServerState>) -> Result<Response
 #[utoipa::path(get, path = "/openapi.json", tag = "service",
     responses((status = 200, description = "The OpenAPI document.", body = Object)))]
 pub(crate) async fn openapi_json() -> Response {
-    ([(CONTENT_TYPE, "application/json")], openapi()).into_response()
+    static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }
 
 /// The reference page. It works without the internet.
@@ -85,12 +88,17 @@ const PAGE: &str = r#"<!doctype html>
 </html>
 "#;
 
-/// The script's own fonts, telemetry and proxy would be fetched from elsewhere.
+/// The script's own fonts, telemetry and proxy would be fetched from elsewhere; its toolbar and its
+/// agent lead to a service elsewhere.
 const START: &str = r#"Scalar.createApiReference('#app', {
   url: '/openapi.json',
   withDefaultFonts: false,
   telemetry: false,
   proxyUrl: '',
+  showDeveloperTools: 'never',
+  agent: { disabled: true },
+  mcp: { disabled: true },
+  hideClientButton: true,
 });
 "#;
 
