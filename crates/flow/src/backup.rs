@@ -8,7 +8,9 @@ use model::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use vault::{BlobRef, ManifestDraft, ManifestTable, Saveset, SavesetWriter, TableSheet, Vault};
+use vault::{
+    BlobRef, ManifestDraft, ManifestTable, Saveset, SavesetWriter, TableSheet, Vault, VaultError,
+};
 
 use crate::FlowError;
 use crate::commit::{commit, give_up};
@@ -16,7 +18,7 @@ use crate::error::Place;
 use crate::seal::Sealer;
 use crate::slots::Slots;
 use crate::streams::read_all;
-use crate::supervise::{off_the_runtime, supervised, until_cancelled};
+use crate::supervise::{off_the_runtime, panicked, supervised, until_cancelled};
 use crate::witness::Witness;
 use crate::writer::{LentWriter, Owner};
 
@@ -133,7 +135,10 @@ where
     input.request.progress = witness.clone();
     let opening = until_cancelled(&cancel, "opening the source", open(&mut input));
     let (slots, source) = opening.await?;
-    let writer = begin(&input, &cancel).await?;
+    let writer = match begin(&input, &cancel).await? {
+        Begun::Now(writer) => writer,
+        Begun::Committed(saveset) => return committed(&input.vault, saveset).await,
+    };
     let saveset = writer.saveset_id();
     let tried = (saveset, input.request.server_execution_id);
     let owner = Owner::new(writer);
@@ -168,12 +173,24 @@ async fn open(input: &mut BackupInput) -> Result<(Slots, Box<dyn Source>), FlowE
     Ok((slots, source))
 }
 
+/// What stands behind the pin of an execution.
+enum Begun {
+    Now(SavesetWriter),
+    /// An earlier attempt's saveset, which nobody knew to be there.
+    Committed(SavesetId),
+}
+
+/// An earlier attempt had succeeded: its saveset is the execution's.
+async fn committed(vault: &Vault, saveset: SavesetId) -> Result<BackupOutcome, FlowError> {
+    let place = Place::outside("opening an earlier attempt's saveset");
+    let opened = vault.open_saveset(saveset).await;
+    let saveset = opened.map_err(|error| place.fault(error))?;
+    Ok(BackupOutcome::of(saveset))
+}
+
 /// Fixes the saveset's id by its pin. A run that is cancelled meanwhile does not wait for the store,
 /// and takes the pin away when it is there.
-async fn begin(
-    input: &BackupInput,
-    cancel: &CancellationToken,
-) -> Result<SavesetWriter, FlowError> {
+async fn begin(input: &BackupInput, cancel: &CancellationToken) -> Result<Begun, FlowError> {
     let (vault, execution) = (input.vault.clone(), input.request.server_execution_id);
     let mut beginning = tokio::spawn(async move { vault.begin(execution, None).await });
     let begun = tokio::select! {
@@ -191,10 +208,10 @@ async fn begin(
         }
     };
     match begun {
-        Ok(writer) => {
-            writer.map_err(|error| Place::outside("putting the saveset's pin").fault(error))
-        }
-        Err(_) => Err(FlowError::ShuttingDown),
+        Ok(Ok(writer)) => Ok(Begun::Now(writer)),
+        Ok(Err(VaultError::AlreadyCommitted { saveset, .. })) => Ok(Begun::Committed(saveset)),
+        Ok(Err(error)) => Err(Place::outside("putting the saveset's pin").fault(error)),
+        Err(error) => Err(panicked(Place::outside("putting the saveset's pin"), error)),
     }
 }
 

@@ -94,8 +94,11 @@ async fn read_ahead(mut reader: RunReader, to: mpsc::Sender<Result<Bytes, VaultE
 #[async_trait]
 impl RowStream for Rows<'_> {
     async fn next(&mut self) -> Outcome<Option<Bytes>> {
-        if let State::Ended(_) = self.state {
-            return Ok(None);
+        match self.state {
+            State::Flowing => {}
+            State::Ended(_) => return Ok(None),
+            // A loader that asks again after an error gets no end that it could take for good.
+            State::Broken(_) => return Err(FlowError::Stopped.into()),
         }
         match self.next_frame().await {
             Ok(Some(frame)) => {
@@ -141,5 +144,52 @@ pub(crate) async fn load_segment(
             expected: load.task.rows,
             counted,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows<'a>(at: &'a At<'a>, frames: Vec<Result<Bytes, VaultError>>) -> Rows<'a> {
+        let (sender, receiver) = mpsc::channel(frames.len());
+        for frame in frames {
+            sender.try_send(frame).unwrap();
+        }
+        Rows {
+            frames: receiver,
+            reading: AbortOnDropHandle::new(tokio::spawn(async move {
+                drop(sender);
+                7
+            })),
+            at,
+            state: State::Flowing,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_loader_that_asks_again_after_an_error_never_sees_an_end() {
+        let at = At {
+            table: &ObjectName::one("item"),
+            blocks: BlockRange::ALL,
+            progress: &model::NoProgress,
+        };
+        let damaged = VaultError::Missing {
+            path: "packs/aa".to_owned(),
+        };
+        let good = Bytes::from_static(b"rows");
+        let mut broken = rows(&at, vec![Ok(good.clone()), Err(damaged)]);
+        assert!(broken.next().await.is_ok_and(|piece| piece.is_some()));
+        for _ in 0..3 {
+            assert!(broken.next().await.is_err());
+        }
+        assert!(matches!(broken.state, State::Broken(_)));
+
+        let mut whole = rows(&at, vec![Ok(good)]);
+        assert!(whole.next().await.is_ok_and(|piece| piece.is_some()));
+        for _ in 0..3 {
+            assert!(whole.next().await.is_ok_and(|piece| piece.is_none()));
+        }
+        assert!(matches!(whole.state, State::Ended(7)));
     }
 }

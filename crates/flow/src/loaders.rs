@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{LoadTask, ObjectName, Phase, Progress, SegmentLoader, Target};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use vault::{Saveset, SegmentEntry, TableSheet};
 
 use crate::FlowError;
@@ -84,15 +84,12 @@ impl Loading {
         });
         self.progress.objects_done(Phase::Data, empty as u64);
         for _ in 0..streams.min(loads) {
-            let place = Place::within(Phase::Data, "opening a stream to the target");
-            let loader = target.loader().await;
-            let loader = loader.map_err(|fault| place.fault(fault))?;
+            let loader = open(target, loaders).await?;
             let this = self.clone();
             loaders.spawn(async move { this.take_and_load(loader).await });
         }
         while let Some(ended) = loaders.join_next().await {
-            let place = Place::within(Phase::Data, "loading");
-            ended.map_err(|error| panicked(place, error))??;
+            checked(ended)?;
         }
         self.progress.phase_done(Phase::Data);
         Ok(())
@@ -128,6 +125,29 @@ impl Loading {
     fn rest<T>(&self, look: impl FnOnce(&mut Rest) -> T) -> T {
         look(&mut self.rest.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// One more loader, unless an earlier one fails meanwhile.
+async fn open(
+    target: &mut dyn Target,
+    loaders: &mut Loaders,
+) -> Result<Box<dyn SegmentLoader>, FlowError> {
+    let mut opening = target.loader();
+    loop {
+        tokio::select! {
+            biased;
+            Some(ended) = loaders.join_next() => checked(ended)?,
+            opened = &mut opening => {
+                let place = Place::within(Phase::Data, "opening a stream to the target");
+                return opened.map_err(|fault| place.fault(fault));
+            }
+        }
+    }
+}
+
+fn checked(ended: Result<Result<(), FlowError>, JoinError>) -> Result<(), FlowError> {
+    let place = Place::within(Phase::Data, "loading");
+    ended.map_err(|error| panicked(place, error))?
 }
 
 fn load_of(table: usize, entry: SegmentEntry) -> Load {

@@ -193,6 +193,21 @@ async fn a_manifest_that_is_there_in_spite_of_the_error_is_a_success() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_attempt_finds_what_an_earlier_one_has_committed() {
+    let rig = Rig::with_a_shop().await;
+    let stays = Rule::new(Operation::Delete, "pins/*", Times::Every, Fault::Error);
+    rig.store.inject(stays);
+    let first = rig.backup().await.unwrap().saveset.id();
+    rig.store.heal();
+    let input = rig.backup_input("7.2");
+    let again = flow::backup(input, |_| async { Ok(()) }, CancellationToken::new()).await;
+    assert_eq!(again.unwrap().saveset.id(), first);
+    assert_eq!(rig.states().await.len(), 1);
+    // The database was read once.
+    assert_eq!(rig.engine.count(Stage::Plan), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_vault_does_not_answer_the_run_says_that_it_must_be_asked() {
     let rig = Rig::with_a_shop().await;
     let manifests = |operation| Rule::new(operation, "manifests/*", Times::Every, Fault::Error);

@@ -122,6 +122,16 @@ async fn a_database_that_counts_fewer_rows_ends_the_restore() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loader_that_fails_while_another_is_opened_ends_the_restore() {
+    let (rig, saveset) = with_a_saveset().await;
+    rig.engine.trouble(Stage::Loader, 2, Trouble::Hang);
+    rig.engine.trouble(Stage::Load, 2, Trouble::Fail);
+    let error = failed(rig.restore(&saveset, "copy").await);
+    assert_eq!(error.code(), "memory-injected", "{error}");
+    rig.assert_no_trace_of_a_restore().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loader_that_leaves_rows_unread_is_not_believed() {
     let (rig, saveset) = with_a_saveset().await;
     rig.engine.trouble(Stage::Load, 2, Trouble::LeaveRest);
