@@ -42,6 +42,10 @@ struct Look {
     findings: Findings,
     decisions: Decisions,
     role: String,
+    /// Sessions in the database that is put aside.
+    sessions: i64,
+    /// Steps that differ from one server to another.
+    steps: Vec<String>,
 }
 
 impl Look {
@@ -75,7 +79,7 @@ pub(super) async fn look(
     server::tablespaces(&mut look, &session, &dictionary.facts).await?;
     server::only_for_superusers(&mut look, dictionary);
     session.close().await;
-    left_out_by_rule(&mut look, dictionary, request);
+    left_out_by_rule(&mut look, dictionary);
     steps(&mut look, destination, request);
     look.findings.bytes_needed = request.tables.iter().map(|table| table.bytes).sum();
     Ok((look.findings, look.decisions))
@@ -100,7 +104,7 @@ async fn rights(look: &mut Look, session: &Session) -> Result<(), RestoreError> 
 }
 
 /// What a restore never brings back, or only on request.
-fn left_out_by_rule(look: &mut Look, dictionary: &Dictionary, request: &RestoreRequest) {
+fn left_out_by_rule(look: &mut Look, dictionary: &Dictionary) {
     let count = |kind: &str| {
         let all = dictionary.after_rows.entries.iter();
         all.filter(|entry| entry.kind == kind).count()
@@ -117,38 +121,40 @@ fn left_out_by_rule(look: &mut Look, dictionary: &Dictionary, request: &RestoreR
             "{event_triggers} event triggers cannot be made: only a superuser may"
         ));
     }
-    if request.skip_indexes {
-        look.warn(
-            "indexes that are neither unique nor a constraint are left out on request".into(),
-        );
-    }
 }
 
 fn steps(look: &mut Look, destination: &Destination, request: &RestoreRequest) {
     let (working, target) = (&destination.working, &destination.target);
     let rows: u64 = request.tables.iter().map(|table| table.rows).sum();
-    let streams = request.streams;
-    let mut steps = vec![
-        format!("make the database {working:?} and in it types, functions, tables and views"),
-        format!(
-            "load {rows} rows into {} tables with {streams} streams; this runs code of the saveset: checks of columns and domains",
-            request.tables.len()
-        ),
-        format!(
-            "make keys, indexes, triggers and policies, {streams} at a time; expressions of indexes are run"
-        ),
-        "set sequences, grants and settings, fill materialized views, and gather statistics".into(),
-    ];
-    if request.skip_statistics {
-        steps[3] = "set sequences, grants and settings, and fill materialized views".into();
-    }
+    let (tables, streams) = (request.tables.len(), request.streams);
+    let indexes = match request.skip_indexes {
+        true => "keys, unique indexes",
+        false => "keys, indexes",
+    };
+    let statistics = match request.skip_statistics {
+        true => "",
+        false => ", gather statistics",
+    };
+    let mut steps = vec![format!(
+        "make the database {working:?} and in it types, functions, tables and views"
+    )];
+    steps.append(&mut look.steps);
+    steps.push(format!(
+        "load {rows} rows into {tables} tables with {streams} streams; this runs code of the saveset: checks of columns and domains"
+    ));
+    steps.push(format!(
+        "make {indexes}, triggers and policies, {streams} at a time; expressions of indexes are run"
+    ));
+    steps.push(format!(
+        "set sequences, grants and settings, fill materialized views{statistics}"
+    ));
     if look.decisions.target_is_there {
+        let sessions = look.sessions;
         steps.push(format!(
-            "end the sessions in {target:?}, rename it so that its new name says when and why, and rename {working:?} to {target:?}"
+            "end the sessions in {target:?} ({sessions} now), rename it so that its new name says when and why"
         ));
-    } else {
-        steps.push(format!("rename {working:?} to {target:?}"));
     }
+    steps.push(format!("rename {working:?} to {target:?}"));
     steps.push(
         "PostgreSQL does not tell over SQL how much disk is free: see that there is room for the rows, and about as much again for indexes".into(),
     );

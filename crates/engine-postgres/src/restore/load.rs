@@ -91,7 +91,7 @@ impl Loader {
         }
     }
 
-    /// Rows are in the encoding that the source's COPY gave them.
+    /// Statements are in UTF8, rows in the encoding that the source's COPY gave them.
     async fn set_encoding(&mut self, encoding: &str) -> Result<(), RestoreError> {
         if self.encoding != encoding {
             let sql = format!("SET client_encoding = {}", literal(encoding));
@@ -103,10 +103,15 @@ impl Loader {
         Ok(())
     }
 
-    async fn copy(&self, table: &LoadTable, rows: &mut dyn RowStream) -> Outcome<u64> {
+    async fn copy(&mut self, table: &LoadTable, rows: &mut dyn RowStream) -> Outcome<u64> {
         let doing = format!("loading rows into {}", table.name);
         let binary = table.format == RowFormat::Binary;
-        let sink = self.session.raw()?.copy_in::<_, Bytes>(&table.copy).await;
+        self.set_encoding("UTF8").await?;
+        let copy = self.session.raw()?.prepare(&table.copy).await;
+        let copy = copy.map_err(PostgresError::query(&doing))?;
+        // The names are understood; from here on bytes are rows.
+        self.set_encoding(&table.facts.encoding).await?;
+        let sink = self.session.raw()?.copy_in::<_, Bytes>(&copy).await;
         let mut sink = std::pin::pin!(sink.map_err(PostgresError::query(&doing))?);
         if binary {
             let header = Bytes::from_static(HEADER);
@@ -150,10 +155,7 @@ impl SegmentLoader for Loader {
             })?;
         match table.facts.kind {
             TableKind::LargeObjects => self.large_objects(rows).await,
-            TableKind::Rows => {
-                self.set_encoding(&table.facts.encoding).await?;
-                self.copy(table, rows).await
-            }
+            TableKind::Rows => self.copy(table, rows).await,
         }
     }
 }

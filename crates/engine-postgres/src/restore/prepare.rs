@@ -43,9 +43,13 @@ pub(super) async fn make_database(
         match session.run(&sql, "making the working database").await {
             Ok(()) => {
                 if place > 0 {
+                    let locale = facts
+                        .locale
+                        .as_ref()
+                        .filter(|_| facts.locale_provider != "c");
                     progress.warning(format!(
                         "the locale of the source ({}) cannot be had on the target: texts may be sorted in another way",
-                        facts.locale.as_ref().unwrap_or(&facts.lc_collate)
+                        locale.unwrap_or(&facts.lc_collate)
                     ));
                 }
                 // Nobody else has business there before it is complete.

@@ -4,3 +4,4 @@ mod drive;
 mod refusals;
 mod round_trip;
 mod saved;
+mod special;

@@ -47,11 +47,7 @@ pub(super) async fn look(
     if let Some(held) = held {
         filled(look, name, &held, request);
     }
-    if sessions > 0 {
-        look.warn(format!(
-            "{sessions} sessions are connected to {name:?}; they are ended when it is put aside"
-        ));
-    }
+    look.sessions = sessions;
     Ok(())
 }
 

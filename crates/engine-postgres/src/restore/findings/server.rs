@@ -44,8 +44,8 @@ pub(super) async fn extensions(
                 format!("only a superuser may make the extension {name:?}"),
                 "let the restore run as a superuser".to_owned(),
             ),
-            Some((version, _)) if *version != extension.version => look.warn(format!(
-                "the extension {name:?} is made in version {version}; it was {}",
+            Some((version, _)) if *version != extension.version => look.steps.push(format!(
+                "make the extension {name:?} in version {version}; it was {}",
                 extension.version
             )),
             Some(_) => {}

@@ -7,7 +7,7 @@ use model::{
     Connection, Credentials, Engine, Outcome, Published, RestoreRequest, SecretString, Target,
 };
 use testkit::RecordedProgress;
-use testkit::postgres::{Roles, Server};
+use testkit::postgres::{Roles, SUPERUSER, SUPERUSER_PASSWORD, Server};
 
 use super::saved::{Pieces, Saved};
 
@@ -52,6 +52,20 @@ pub async fn open(server: &Server, request: RestoreRequest) -> Outcome<Box<dyn T
         .await
 }
 
+/// As [`restore`], with a superuser's rights.
+pub async fn restore_as_superuser(server: &Server, saved: &Saved, name: &str) -> Outcome<Restored> {
+    let progress = Arc::new(RecordedProgress::new());
+    let request = saved.request(name, Arc::clone(&progress) as _);
+    let superuser = Credentials {
+        user: SUPERUSER.to_owned(),
+        password: SecretString::from(SUPERUSER_PASSWORD),
+    };
+    let engine = engine(server);
+    let site = site(server);
+    let target = engine.open_target(&site, Some(&superuser), request);
+    to_the_end(target.await?, saved, progress).await
+}
+
 /// All steps up to publish, with two loaders side by side.
 pub async fn restore(
     server: &Server,
@@ -62,7 +76,14 @@ pub async fn restore(
     let progress = Arc::new(RecordedProgress::new());
     let mut request = saved.request(name, Arc::clone(&progress) as _);
     change(&mut request);
-    let mut target = open(server, request).await?;
+    to_the_end(open(server, request).await?, saved, progress).await
+}
+
+async fn to_the_end(
+    mut target: Box<dyn Target>,
+    saved: &Saved,
+    progress: Arc<RecordedProgress>,
+) -> Outcome<Restored> {
     match steps(&mut *target, saved).await {
         Ok(errors) => Ok(Restored {
             published: target.publish().await?,
@@ -77,7 +98,8 @@ pub async fn restore(
 }
 
 async fn steps(target: &mut dyn Target, saved: &Saved) -> Outcome<Vec<String>> {
-    target.findings().await?;
+    let found = target.findings().await?;
+    assert_eq!(found, target.findings().await?, "looking changes nothing");
     target.prepare().await?;
     load(target, saved).await?;
     let mut errors = target.build(2).await?.errors;

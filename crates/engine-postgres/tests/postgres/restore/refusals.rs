@@ -111,10 +111,11 @@ async fn replacing_ends_sessions_and_keeps_the_old_database() {
     let replace = |request: &mut RestoreRequest| request.replace_existing = true;
     let found = findings(&server, &saved, "shop", replace).await;
     assert_eq!(codes(&found), [""; 0]);
+    assert_eq!(found.warnings, [""; 0]);
+    let steps = found.steps.join("\n");
     assert!(
-        found.warnings[0].contains("1 sessions"),
-        "{:?}",
-        found.warnings
+        steps.contains("end the sessions in \"shop\" (1 now)"),
+        "{steps}"
     );
     let restored = restore(&server, &saved, replace, "shop").await.unwrap();
     let kept = restored.published.kept.expect("the old one is kept");

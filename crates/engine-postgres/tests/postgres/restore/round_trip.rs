@@ -6,7 +6,7 @@ use testkit::postgres::Server;
 use super::drive::restore;
 use super::saved::Saved;
 
-const ROLES: &str = "CREATE ROLE \"the owner\"; CREATE ROLE reader; CREATE ROLE clerk;
+pub const ROLES: &str = "CREATE ROLE \"the owner\"; CREATE ROLE reader; CREATE ROLE clerk;
     GRANT \"the owner\", clerk TO backstay_restore;";
 
 /// A server with the roles and the database that has everything.
@@ -31,7 +31,7 @@ fn about_database(server: &Server, name: &str) -> String {
 
 /// The digest. Partitions by the hash of an enum are taken together: labels have other OIDs in
 /// another database, and rows lie in other partitions.
-async fn rows_of(server: &Server, name: &str) -> Digest {
+pub async fn rows_of(server: &Server, name: &str) -> Digest {
     let mut all = digest(&server.connect(name).await).await.unwrap();
     all.retain(|table, _| !table.starts_with("table app.by_mood_"));
     let sql = "SELECT array_agg(format('%s %s', mood, n) ORDER BY n) FROM app.by_mood";
@@ -41,7 +41,7 @@ async fn rows_of(server: &Server, name: &str) -> Digest {
 
 /// Equal texts, or the first line that is not.
 #[track_caller]
-fn similar(expected: &str, found: &str) {
+pub fn similar(expected: &str, found: &str) {
     for (expected, found) in expected.lines().zip(found.lines()) {
         assert_eq!(expected, found);
     }

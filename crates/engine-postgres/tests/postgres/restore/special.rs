@@ -1,0 +1,345 @@
+//! What is not in every database: other encodings and locales, rights on public, extensions of
+//! one's own, things that only a superuser may make.
+
+use model::RestoreRequest;
+use testkit::digest::{Digest, assert_equal, digest};
+use testkit::postgres::Server;
+
+use super::drive::{restore, restore_as_superuser};
+use super::refusals::small;
+use super::round_trip::similar;
+use super::saved::Saved;
+
+async fn rows(server: &Server, name: &str) -> Digest {
+    digest(&server.connect(name).await).await.unwrap()
+}
+
+fn with_app(server: &Server) {
+    server.least_rights_role();
+    server.psql(
+        "postgres",
+        "CREATE ROLE app; CREATE ROLE other; GRANT app, other TO backstay_restore",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_in_public_come_back_although_their_owners_do_not_own_it() {
+    for version in [14, 15, 18] {
+        let server = Server::version(version).start();
+        with_app(&server);
+        server.psql("postgres", "CREATE DATABASE shop");
+        server.psql("shop", "GRANT CREATE, USAGE ON SCHEMA public TO app; CREATE SCHEMA s AUTHORIZATION other; GRANT CREATE, USAGE ON SCHEMA s TO app");
+        server.psql("shop", "ALTER DATABASE shop OWNER TO other");
+        server.psql(
+            "shop",
+            "SET ROLE app; CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item SELECT generate_series(1, 10);
+             CREATE TABLE s.here (id int REFERENCES item); INSERT INTO s.here VALUES (7);
+             RESET ROLE; REVOKE CREATE ON SCHEMA s FROM app",
+        );
+        let saved = Saved::by_source(&server, "shop").await;
+        let restored = restore(&server, &saved, |_| (), "copy").await.unwrap();
+        assert_eq!(restored.errors, [""; 0]);
+        assert_equal(&rows(&server, "shop").await, &rows(&server, "copy").await);
+        let warnings = restored.progress.warnings();
+        if version == 14 {
+            // There public is the first superuser's.
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(
+                warnings[0].contains("GRANT ALL ON SCHEMA public TO app"),
+                "{warnings:?}"
+            );
+        } else {
+            assert_eq!(warnings, [""; 0]);
+            similar(&server.dump_schema("shop"), &server.dump_schema("copy"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_public_that_was_dropped_or_given_away_is_so_again() {
+    for (version, change) in [
+        (15, "DROP SCHEMA public"),
+        (
+            17,
+            "ALTER SCHEMA public OWNER TO app; COMMENT ON SCHEMA public IS 'ours'",
+        ),
+    ] {
+        let server = Server::version(version).start();
+        with_app(&server);
+        server.psql("postgres", "CREATE DATABASE shop OWNER app");
+        server.psql(
+            "shop",
+            "CREATE SCHEMA s AUTHORIZATION app; SET ROLE app; CREATE TABLE s.t AS SELECT 1 AS x",
+        );
+        server.psql("shop", change);
+        let saved = Saved::by_source(&server, "shop").await;
+        let restored = restore(&server, &saved, |_| (), "copy").await.unwrap();
+        assert_eq!(
+            (restored.errors, restored.progress.warnings()),
+            (Vec::new(), Vec::new())
+        );
+        similar(&server.dump_schema("shop"), &server.dump_schema("copy"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_encoding_comes_back_in_it() {
+    for (encoding, word) in [
+        ("LATIN1", "'h\u{e9}llo'"),
+        ("SQL_ASCII", "E'\\xff\\xfe'"),
+    ] {
+        let server = Server::version(17).start();
+        with_app(&server);
+        server.psql(
+            "postgres",
+            &format!(
+                "CREATE DATABASE shop OWNER app TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
+            ),
+        );
+        server.psql("shop", &format!(
+            "SET client_encoding = 'UTF8'; SET ROLE app; CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY, x text);
+             INSERT INTO s.t SELECT i, {word} FROM generate_series(1, 100) AS i"
+        ));
+        if encoding == "LATIN1" {
+            server.psql("shop", "SET client_encoding = 'UTF8'; SET ROLE app; CREATE TABLE s.\"\u{fc}\" (\"\u{e4}\" text); INSERT INTO s.\"\u{fc}\" VALUES ('\u{f6}')");
+        }
+        let saved = Saved::by_source(&server, "shop").await;
+        let restored = restore(&server, &saved, |_| (), "copy").await.unwrap();
+        assert_eq!(
+            (restored.errors, restored.progress.warnings()),
+            (Vec::new(), Vec::new())
+        );
+        assert_equal(&rows(&server, "shop").await, &rows(&server, "copy").await);
+        assert_eq!(server.psql("copy", "SHOW server_encoding"), encoding);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locale_of_icu_or_builtin_is_kept_and_one_that_is_not_there_is_told() {
+    let server = Server::version(17).start();
+    with_app(&server);
+    for (name, locale) in [
+        (
+            "a",
+            "LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' ICU_RULES '&a < z' LOCALE 'C'",
+        ),
+        (
+            "b",
+            "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'",
+        ),
+    ] {
+        server.psql(
+            "postgres",
+            &format!(
+                "CREATE DATABASE {name} OWNER app TEMPLATE template0 ENCODING 'UTF8' {locale}"
+            ),
+        );
+        server.psql(
+            name,
+            "CREATE SCHEMA s AUTHORIZATION app; SET ROLE app; CREATE TABLE s.t AS SELECT 'x' AS x",
+        );
+        let saved = Saved::by_source(&server, name).await;
+        let copy = format!("copy of {name}");
+        let restored = restore(&server, &saved, |_| (), &copy).await.unwrap();
+        assert_eq!(restored.progress.warnings(), [""; 0]);
+        let sql = "SELECT datlocprovider, datlocale, daticurules, datcollate FROM pg_database WHERE datname = current_database()";
+        assert_eq!(server.psql(name, sql), server.psql(&copy, sql));
+    }
+    let saved = Saved::by_source(&server, "b").await;
+    saved.change_facts(|facts| {
+        facts["locale_provider"] = "c".into();
+        facts["lc_collate"] = "xx_XX.utf8".into();
+    });
+    let restored = restore(&server, &saved, |_| (), "elsewhere").await.unwrap();
+    let warnings = restored.progress.warnings();
+    assert!(warnings.iter().any(|w| w.contains("xx_XX")), "{warnings:?}");
+    assert_eq!(server.psql("elsewhere", "SELECT x FROM s.t"), "x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_14_comes_back_on_18() {
+    let old = super::round_trip::server_with_shop(14);
+    let new = Server::version(18).start();
+    new.least_rights_role();
+    new.psql("postgres", super::round_trip::ROLES);
+    let saved = Saved::by_source(&old, "shop").await;
+    let restored = restore(&new, &saved, |_| (), "shop").await.unwrap();
+    assert_eq!(
+        (restored.errors, restored.progress.warnings()),
+        (Vec::new(), Vec::new())
+    );
+    let expected = super::round_trip::rows_of(&old, "shop").await;
+    assert_equal(&expected, &super::round_trip::rows_of(&new, "shop").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_and_statistics_are_left_out_on_request_but_never_what_rows_must_be() {
+    let server = Server::version(17).start();
+    let saved = small(&server).await;
+    let skip = |request: &mut RestoreRequest| {
+        request.skip_indexes = true;
+        request.skip_statistics = true;
+    };
+    let restored = restore(&server, &saved, skip, "copy").await.unwrap();
+    assert_eq!(
+        (restored.errors, restored.progress.warnings()),
+        (Vec::new(), Vec::new())
+    );
+    let indexes = "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes WHERE schemaname = 's'";
+    assert_eq!(server.psql("copy", indexes), "item_pkey part_once");
+    let analyzed = "SELECT count(*) FROM pg_stats WHERE schemaname = 's'";
+    assert_eq!(server.psql("copy", analyzed), "0");
+    restore(&server, &saved, |_| (), "with").await.unwrap();
+    assert_eq!(server.psql("with", indexes), "item_pkey part_n part_once");
+    assert_ne!(server.psql("with", analyzed), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_the_role_may_not_make_are_told_with_their_statement() {
+    let server = Server::version(17).start();
+    small(&server).await;
+    server.psql(
+        "postgres",
+        "ALTER DATABASE shop SET log_statement = 'all'; ALTER DATABASE shop SET work_mem = '9MB';
+         ALTER ROLE app IN DATABASE shop SET work_mem = '7MB'",
+    );
+    let saved = Saved::by_source(&server, "shop").await;
+    let restored = restore(&server, &saved, |_| (), "copy").await.unwrap();
+    let warnings = restored.progress.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let all = warnings.join("\n");
+    assert!(
+        all.contains("\"log_statement\"") && all.contains("ALTER ROLE \"app\" IN DATABASE"),
+        "{all}"
+    );
+    let settings = "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = 'copy'";
+    assert_eq!(server.psql("postgres", settings), "{work_mem=9MB}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_stay_away_and_event_triggers_come_back_with_a_superuser_only() {
+    let server = Server::version(17).start();
+    small(&server).await;
+    server.psql(
+        "shop",
+        "CREATE SUBSCRIPTION sub CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false);
+         CREATE FUNCTION s.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no DDL here'; END $$;
+         ALTER FUNCTION s.refuse() OWNER TO app;
+         CREATE EVENT TRIGGER guard ON ddl_command_start WHEN TAG IN ('CREATE TABLE', 'CREATE INDEX') EXECUTE FUNCTION s.refuse()",
+    );
+    // The superuser's own objects keep a role that is no superuser away, but for a copy.
+    let saved = Saved::by_source(&server, "shop").await;
+    let as_copy = |request: &mut RestoreRequest| request.as_copy = true;
+    let restored = restore(&server, &saved, as_copy, "copy").await.unwrap();
+    assert_eq!(restored.errors, [""; 0]);
+    assert_eq!(
+        server.psql("copy", "SELECT count(*) FROM pg_event_trigger"),
+        "0"
+    );
+    let restored = restore_as_superuser(&server, &saved, "all").await.unwrap();
+    assert_eq!(restored.errors, [""; 0]);
+    assert_eq!(
+        server.psql("all", "SELECT count(*) FROM pg_event_trigger"),
+        "1"
+    );
+    assert_eq!(server.psql("all", "SELECT count(*) FROM s.item"), "1000");
+    assert!(
+        server
+            .try_psql("all", "CREATE TABLE s.more ()")
+            .unwrap_err()
+            .contains("no DDL here")
+    );
+    let subscriptions = "SELECT datname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid";
+    assert_eq!(server.psql("postgres", subscriptions), "shop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_an_extensions_configuration_come_back_beside_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let extension = folder.path().join("extension");
+    std::fs::create_dir(&extension).unwrap();
+    let control = "default_version = '1'\nsuperuser = false\nrelocatable = false\n";
+    std::fs::write(extension.join("units.control"), control).unwrap();
+    let script = "CREATE TABLE unit (name text PRIMARY KEY, ours bool DEFAULT false);
+        INSERT INTO unit VALUES ('metre', true);
+        SELECT pg_catalog.pg_extension_config_dump('unit', 'WHERE NOT ours');";
+    std::fs::write(extension.join("units--1.sql"), script).unwrap();
+    testkit_may_read(folder.path());
+    testkit_may_read(&extension);
+    let path = format!("$system:{}", folder.path().display());
+    let server = Server::version(18)
+        .setting("extension_control_path", &path)
+        .start();
+    with_app(&server);
+    server.psql("postgres", "CREATE DATABASE shop OWNER app");
+    server.psql("shop", "SET ROLE app; CREATE SCHEMA s; CREATE EXTENSION units SCHEMA s; INSERT INTO s.unit VALUES ('yard')");
+    let saved = Saved::by_source(&server, "shop").await;
+    let restored = restore(&server, &saved, |_| (), "copy").await.unwrap();
+    assert_eq!(
+        (restored.errors, restored.progress.warnings()),
+        (Vec::new(), Vec::new())
+    );
+    assert_equal(&rows(&server, "shop").await, &rows(&server, "copy").await);
+}
+
+/// The servers run as another user.
+fn testkit_may_read(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddl_that_the_role_may_not_run_ends_the_restore_and_leaves_nothing() {
+    let server = Server::version(17).start();
+    small(&server).await;
+    server.psql(
+        "shop",
+        "CREATE FUNCTION s.random_c() RETURNS float8 LANGUAGE internal AS 'drandom'; ALTER FUNCTION s.random_c() OWNER TO app",
+    );
+    let saved = Saved::by_source(&server, "shop").await;
+    let error = restore(&server, &saved, |_| (), "copy")
+        .await
+        .expect_err("it must fail");
+    assert_eq!(error.code(), "dictionary-failed");
+    assert!(
+        error
+            .sentence()
+            .contains("permission denied for language internal"),
+        "{}",
+        error.sentence()
+    );
+    assert_eq!(
+        server.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_database WHERE datname ~ 'copy'"
+        ),
+        "0"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_target_refuses_ends_the_restore_naming_the_table() {
+    let server = Server::version(17).start();
+    let mut saved = small(&server).await;
+    let (_, bytes) = saved
+        .ranges
+        .iter_mut()
+        .find(|(task, _)| task.rows > 0)
+        .unwrap();
+    bytes[1] = 9;
+    let error = restore(&server, &saved, |_| (), "copy")
+        .await
+        .expect_err("it must fail");
+    assert!(
+        error.sentence().contains("loading rows into s."),
+        "{}",
+        error.sentence()
+    );
+    assert_eq!(
+        server.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_database WHERE datname ~ 'copy'"
+        ),
+        "0"
+    );
+}
