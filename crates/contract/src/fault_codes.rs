@@ -90,6 +90,80 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("stopped", "The run was stopped."),
     // PostgreSQL
     (
+        "bad-connection-url",
+        "The site's connection URL cannot be used.",
+    ),
+    (
+        "catalog-changed",
+        "The database's catalog changed while it was read.",
+    ),
+    (
+        "extension-needs-superuser",
+        "An extension that only a superuser can create is missing on the target.",
+    ),
+    (
+        "gave-way-to-ddl",
+        "The run let go of its locks because a DDL statement waited.",
+    ),
+    (
+        "insufficient-privilege",
+        "The database user lacks a right; the hint has the GRANT.",
+    ),
+    ("lock-not-available", "A lock was not to be had in time."),
+    ("login-refused", "The database refused the site's user."),
+    ("missing-collation", "The target lacks a collation."),
+    ("missing-extension", "The target lacks an extension."),
+    (
+        "missing-right",
+        "The user of the restore lacks a right on the target.",
+    ),
+    (
+        "needs-superuser",
+        "Something can only be restored by a superuser.",
+    ),
+    ("no-such-database", "The server has no such database."),
+    (
+        "not-a-member",
+        "The user of the restore is no member of an owner's role.",
+    ),
+    (
+        "out-of-lock-memory",
+        "The server's lock table is full; raise max_locks_per_transaction.",
+    ),
+    (
+        "source-connection-lost",
+        "The connection to the database was lost.",
+    ),
+    ("source-failed", "A query on the database failed."),
+    (
+        "source-protocol",
+        "The database sent what was not understood.",
+    ),
+    (
+        "source-tls",
+        "No TLS connection as the URL asks for could be made.",
+    ),
+    (
+        "source-unreachable",
+        "The database server cannot be reached.",
+    ),
+    ("target-is-template", "The target database is a template."),
+    ("temporary-file", "A temporary file cannot be written."),
+    ("too-many-connections", "The server has no connection left."),
+    ("tool-failed", "pg_dump or pg_restore failed."),
+    (
+        "tool-missing",
+        "pg_dump or pg_restore of the needed version is not there.",
+    ),
+    (
+        "unknown-role",
+        "The target lacks a role that owns or may use something.",
+    ),
+    (
+        "unsupported-version",
+        "The server is older than 14 or newer than what is known.",
+    ),
+    (
         "dictionary-failed",
         "The dictionary could not be written or restored.",
     ),

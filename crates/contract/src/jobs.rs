@@ -172,20 +172,23 @@ pub struct JobRequest {
     pub backup_mechanism: Option<BackupMechanism>,
     /// true by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub is_active: Option<bool>,
     /// 5 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 5)]
+    #[schema(nullable = false, minimum = 1, maximum = 5)]
     pub priority: Option<u8>,
     /// 7 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(nullable = false, minimum = 1)]
     pub no_of_retention_copies: Option<u32>,
     /// false by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub is_auto_abort_active: Option<bool>,
     /// 0 by default; 1 or more where the auto abort is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub auto_abort_in_minutes: Option<u32>,
     /// The second site; only none is there yet.
     #[serde(

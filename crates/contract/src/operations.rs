@@ -223,7 +223,7 @@ operations! {
     /// Row 7.
     PreparationStatus Get "/sites/{site_id}/objects-preparation-status" Token later NONE [];
     /// Row 8.
-    ListSavesetObjects Get "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/objects" Token built OBJECTS [400, 404, 409, 502];
+    ListSavesetObjects Get "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/objects" Token built OBJECTS [400, 403, 404, 409, 502];
     /// Row 9.
     GetRestore Get "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/restores/{restore_id}" Token built NONE [404];
     /// Row 10.
@@ -245,11 +245,11 @@ operations! {
     /// Changes a site.
     ReplaceSite Put "/sites/{site_id}" Administrator built CHANGE [400, 403, 404, 409, 412, 413, 415, 502];
     /// Forgets a site; its vault is not touched.
-    DeleteSite Delete "/sites/{site_id}" Administrator built CHANGE [403, 404, 409, 412];
+    DeleteSite Delete "/sites/{site_id}" Administrator built CHANGE [403, 404, 409, 412, 413, 415];
     /// The connection, the rights, the vault.
-    CheckSite Post "/sites/{site_id}/check" Token built NONE [404, 502];
+    CheckSite Post "/sites/{site_id}/check" Token built NONE [403, 404, 413, 415, 502];
     /// The key that opens the vault without this server.
-    SiteRecoveryKey Post "/sites/{site_id}/recovery-key" Administrator built NONE [403, 404];
+    SiteRecoveryKey Post "/sites/{site_id}/recovery-key" Administrator built NONE [403, 404, 413, 415];
     /// A new backup job.
     CreateJob Post "/sites/{site_id}/jobs" Token built NONE [400, 404, 413, 415];
     /// Changes a job.
@@ -257,7 +257,7 @@ operations! {
     /// Changes some fields of a job.
     PatchJob Patch "/sites/{site_id}/jobs/{job_id}" Token built CHANGE [400, 404, 412, 413, 415];
     /// Deletes a job; its savesets stay.
-    DeleteJob Delete "/sites/{site_id}/jobs/{job_id}" Token built CHANGE [404, 409, 412];
+    DeleteJob Delete "/sites/{site_id}/jobs/{job_id}" Token built CHANGE [404, 409, 412, 413, 415];
     /// When a job runs by itself.
     ListSchedules Get "/sites/{site_id}/jobs/{job_id}/schedules" Token later NONE [];
     /// A new schedule.
@@ -277,7 +277,7 @@ operations! {
     /// One execution, with its phases.
     GetExecution Get "/sites/{site_id}/executions/{execution_id}" Token built NONE [404];
     /// Stops an execution.
-    AbortExecution Post "/sites/{site_id}/executions/{execution_id}/abort" Token built NONE [404, 409];
+    AbortExecution Post "/sites/{site_id}/executions/{execution_id}/abort" Token built NONE [404, 409, 413, 415];
     /// One execution as it goes on.
     ExecutionEvents Get "/sites/{site_id}/executions/{execution_id}/events" Token built NONE [404];
     /// The retained copies of a site.

@@ -27,13 +27,15 @@ pub struct RestoreRequest {
     pub target_site: Option<String>,
     /// 5 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 5)]
+    #[schema(nullable = false, minimum = 1, maximum = 5)]
     pub priority: Option<u8>,
     /// false by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub is_auto_abort_active: Option<bool>,
     /// 0 by default; 1 or more where the auto abort is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub auto_abort_in_minutes: Option<u32>,
     /// true: 200 and the plan; nothing is touched, no job is made.
     #[serde(default)]
@@ -49,21 +51,26 @@ pub struct RestoreJobSettings {
     pub objects: Vec<JobObject>,
     /// Only false is there yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub continue_job_on_access_right_violation: Option<bool>,
     /// Only new objects; true by default, as a new name is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub run_as_a_copy_job: Option<bool>,
     /// The database's new name; or the object's `rename_to`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_to_a_different_database_on_target_site: Option<String>,
     /// Leave out statistics. Spelt so; `skip_statistics` is accepted too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub skip_statstics: Option<bool>,
     /// Leave out secondary indexes that are no constraint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub skip_join_or_hash_indexes: Option<bool>,
     /// A filled target is put aside and replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub replace_existing: Option<bool>,
     /// The path's saveset, or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -141,12 +141,13 @@ pub struct SiteRequest {
     /// Where its savesets go.
     pub vault: SiteVault,
     /// Streams of one job; 2 by default.
-    #[schema(minimum = 1, maximum = 1000)]
+    #[schema(nullable = false, minimum = 1, maximum = 1000)]
     pub soft_limit: Option<u32>,
     /// Streams of all jobs together; 4 by default, `soft_limit` or more.
-    #[schema(minimum = 1, maximum = 1000)]
+    #[schema(nullable = false, minimum = 1, maximum = 1000)]
     pub hard_limit: Option<u32>,
     /// A snapshot that becomes older ends its run; 0 by default: none does.
+    #[schema(nullable = false)]
     pub max_snapshot_minutes: Option<u32>,
 }
 

@@ -36,7 +36,9 @@ impl FromRequest<ServerState> for MaybeJson {
             let detail = "The body must be declared as application/json.";
             return Err(Problem::new(code, detail).hint(code.remedy()));
         }
-        Ok(MaybeJson(Some(parse_json(&bytes)?)))
+        Ok(MaybeJson(
+            Some(parse_json(&bytes)?).filter(|value| !value.is_null()),
+        ))
     }
 }
 

@@ -11,7 +11,10 @@ use model::{Blame, ExecutionId, Fault};
 
 /// What a client is told when something went wrong.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Problem(Box<Facts>);
+
+#[derive(Debug, Clone)]
+struct Facts {
     code: &'static str,
     status: StatusCode,
     title: &'static str,
@@ -33,7 +36,7 @@ const OUR_MISTAKE: &str =
 impl Problem {
     /// A problem of that code.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Problem {
+        Problem(Box::new(Facts {
             code: code.as_str(),
             status: StatusCode::from_u16(code.status())
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -44,12 +47,12 @@ impl Problem {
             execution: None,
             allow: None,
             log: None,
-        }
+        }))
     }
 
     /// The same, with what to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
@@ -63,21 +66,21 @@ impl Problem {
     pub(crate) fn method_not_allowed(method: &str, allow: String) -> Self {
         let code = Code::MethodNotAllowed;
         let mut problem = Problem::new(code, format!("This path has no {method}; it has {allow}."));
-        problem.allow = Some(allow);
+        problem.0.allow = Some(allow);
         problem
     }
 
     /// 500 after a panic.
     pub(crate) fn panicked(text: String) -> Self {
         let mut problem = Problem::new(Code::Internal, OUR_MISTAKE);
-        problem.log = Some(format!("a panic: {text}"));
+        problem.0.log = Some(format!("a panic: {text}"));
         problem
     }
 
     /// 500 for what cannot happen.
     pub(crate) fn internal(text: impl Into<String>) -> Self {
         let mut problem = Problem::new(Code::Internal, OUR_MISTAKE);
-        problem.log = Some(text.into());
+        problem.0.log = Some(text.into());
         problem
     }
 
@@ -85,48 +88,48 @@ impl Problem {
         let general = general_code(fault.blame());
         let known = Code::of(fault.code());
         let mut problem = Problem::new(known.unwrap_or(general), fault.sentence());
-        problem.code = fault.code();
-        problem.hint = fault.hint();
-        if problem.status.is_server_error() {
-            problem.log = Some(problem.detail.clone());
+        problem.0.code = fault.code();
+        problem.0.hint = fault.hint();
+        if problem.0.status.is_server_error() {
+            problem.0.log = Some(problem.0.detail.clone());
         }
         if fault.blame() == Blame::Bug {
-            problem.detail = OUR_MISTAKE.to_owned();
+            problem.0.detail = OUR_MISTAKE.to_owned();
         }
         problem
     }
 
     /// The stable word.
     pub(crate) fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// What only the server's log may say.
     pub(crate) fn for_the_log(&self) -> Option<&str> {
-        self.log.as_deref()
+        self.0.log.as_deref()
     }
 
     /// The whole answer, now that the request is known.
     pub(crate) fn answer(&self, instance: &str, request_id: &str) -> Response {
         let document = ProblemDocument {
-            problem_type: format!("urn:backstay:problem:{}", self.code),
-            title: self.title.to_owned(),
-            status: self.status.as_u16(),
-            code: self.code.to_owned(),
-            detail: self.detail.clone(),
+            problem_type: format!("urn:backstay:problem:{}", self.0.code),
+            title: self.0.title.to_owned(),
+            status: self.0.status.as_u16(),
+            code: self.0.code.to_owned(),
+            detail: self.0.detail.clone(),
             instance: instance.to_owned(),
             request_id: request_id.to_owned(),
-            field: self.field.clone(),
-            hint: self.hint.clone(),
-            execution_id: self.execution.map(|id| id.to_string()),
+            field: self.0.field.clone(),
+            hint: self.0.hint.clone(),
+            execution_id: self.0.execution.map(|id| id.to_string()),
         };
-        let mut response = (self.status, Json(document)).into_response();
+        let mut response = (self.0.status, Json(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        match self.status {
+        match self.0.status {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
             }
@@ -136,6 +139,7 @@ impl Problem {
             _ => {}
         }
         if let Some(allow) = self
+            .0
             .allow
             .as_ref()
             .and_then(|a| HeaderValue::from_str(a).ok())
@@ -176,7 +180,7 @@ fn execution_in_the_way(error: &CatalogError) -> Option<ExecutionId> {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let mut problem = Problem::new(refusal.problem(), refusal.to_string());
-        problem.field = refusal.field().map(str::to_owned);
+        problem.0.field = refusal.field().map(str::to_owned);
         problem
     }
 }
@@ -184,7 +188,7 @@ impl From<Refusal> for Problem {
 impl From<CatalogError> for Problem {
     fn from(error: CatalogError) -> Self {
         let mut problem = Problem::of_fault(&error);
-        problem.execution = execution_in_the_way(&error);
+        problem.0.execution = execution_in_the_way(&error);
         problem
     }
 }
@@ -192,7 +196,7 @@ impl From<CatalogError> for Problem {
 impl From<JobsError> for Problem {
     fn from(error: JobsError) -> Self {
         let mut problem = Problem::of_fault(&error);
-        problem.execution = match &error {
+        problem.0.execution = match &error {
             JobsError::Catalog(inner) => execution_in_the_way(inner),
             JobsError::Ended { execution, .. } => Some(*execution),
             _ => None,
@@ -204,7 +208,7 @@ impl From<JobsError> for Problem {
 impl IntoResponse for Problem {
     /// Only a note of it: `observe` writes the answer, as it knows path and request id.
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }

@@ -106,7 +106,8 @@ pub(crate) async fn replace_job(
     let shown = present::job(&job, &site);
     let site_type = site.definition.site_type;
     let wanted = contract::replace_job(&body, site_type, &job.definition, &shown.job_settings)?;
-    change(&state, &headers, site, job, wanted).await
+    let expected = if_match(&headers, job.version)?;
+    change(&state, expected, site, job, wanted).await
 }
 
 /// Changes some fields of a job.
@@ -127,24 +128,17 @@ pub(crate) async fn patch_job(
     let shown = present::job(&job, &site);
     let wanted = contract::patch_job(&body, site.definition.site_type, &job.definition, &shown)?;
     // A patch is meant for the job as it was read just now, whatever the client has seen.
-    let version = job.version;
-    let mut headers = headers;
-    if !headers.contains_key(axum::http::header::IF_MATCH)
-        && let Ok(tag) = format!("\"{version}\"").parse()
-    {
-        headers.insert(axum::http::header::IF_MATCH, tag);
-    }
-    change(&state, &headers, site, job, wanted).await
+    let expected = if_match(&headers, job.version)?.or(Some(job.version));
+    change(&state, expected, site, job, wanted).await
 }
 
 async fn change(
     state: &ServerState,
-    headers: &HeaderMap,
+    expected: Option<i64>,
     site: SiteRecord,
     job: JobRecord,
     wanted: JobDefinition,
 ) -> Result<Response, Problem> {
-    let expected = if_match(headers, job.version)?;
     let catalog = state.catalog().clone();
     let changed = to_its_end(async move {
         Ok(catalog

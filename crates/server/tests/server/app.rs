@@ -27,7 +27,10 @@ static DOCUMENT: LazyLock<Value> =
 /// A whole server without a socket.
 pub struct App {
     pub dir: TempDir,
+    /// Of the SQLITE sites.
     pub engine: MemoryEngine,
+    /// Of the POSTGRESQL sites.
+    pub postgres: MemoryEngine,
     pub state: ServerState,
     router: Router,
     _stop: DropGuard,
@@ -90,9 +93,11 @@ impl App {
         catalog.first_token(Some(&token)).await.unwrap();
         let engine = MemoryEngine::new(SiteType::Sqlite);
         engine.put_database("shop", shop());
+        let postgres = MemoryEngine::new(SiteType::Postgresql);
+        postgres.put_database("shop", shop());
         let registry = Registry::new()
             .with(Arc::new(engine.clone()))
-            .with(Arc::new(MemoryEngine::new(SiteType::Postgresql)));
+            .with(Arc::new(postgres.clone()));
         let jobs = Jobs::new(
             catalog.clone(),
             registry,
@@ -110,6 +115,7 @@ impl App {
         App {
             dir,
             engine,
+            postgres,
             state,
             router,
             _stop: stop.drop_guard(),
@@ -185,6 +191,15 @@ impl App {
             "connection": {"path": "/srv/data"},
             "vault": {"url": format!("file://{}", vault.display()), "options": {}}
         })
+    }
+
+    /// Makes a POSTGRESQL site whose password is inside the URL.
+    pub async fn postgres_site(&self, id: &str, password: &str) -> Answer {
+        let mut body = self.site_body(id);
+        body["site_type"] = json!("POSTGRESQL");
+        let url = format!("postgres://backup:{password}@db:5432/postgres");
+        body["connection"] = json!({"url": url});
+        self.post("/sites", body).await.must_be(201)
     }
 
     /// Makes a site.

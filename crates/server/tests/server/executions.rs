@@ -121,7 +121,7 @@ async fn events_tell_an_execution_until_it_has_ended() {
         .text
         .lines()
         .filter_map(|line| line.strip_prefix("data: "))
-        .last()
+        .next_back()
         .unwrap();
     let last: Value = serde_json::from_str(last).unwrap();
     assert_eq!(last["status"], "SUCCESSFUL", "{last}");

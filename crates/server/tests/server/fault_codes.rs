@@ -16,7 +16,8 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The words in quotes inside the bodies of `fn code(&self) -> &'static str`.
+/// The words in quotes inside the bodies of `fn code(&self) -> &'static str`, and those that stand
+/// in a pair with who is to blame.
 fn codes_in(text: &str) -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for body in text.split("fn code(&self) -> &'static str").skip(1) {
@@ -26,6 +27,9 @@ fn codes_in(text: &str) -> BTreeSet<String> {
                 codes.insert(word.to_owned());
             }
         }
+    }
+    for before in text.rsplit("\", Blame::").skip(1) {
+        codes.extend(before.rsplit('"').next().map(str::to_owned));
     }
     codes
 }

@@ -12,6 +12,7 @@ mod executions;
 mod fault_codes;
 mod jobs;
 mod lists;
+mod logged;
 mod restores;
 mod samples_hold;
 mod savesets;

@@ -1,5 +1,6 @@
 use axum::http::Method;
 use serde_json::{Value, json};
+use testkit::memory_engine::{Stage, Trouble};
 
 use crate::app::{App, restore_body};
 
@@ -257,4 +258,52 @@ async fn the_objects_of_a_saveset_are_listed_searched_and_paged() {
         .must_be(200);
     assert_eq!(page.json().as_array().unwrap().len(), 1);
     assert_eq!(page.header("x-total-count"), rows.len().to_string());
+}
+
+#[tokio::test]
+async fn a_postgresql_restore_needs_credentials_each_time() {
+    let app = App::start().await;
+    app.postgres_site("shop", "geheim").await;
+    let job = app.job("shop").await;
+    let backup = app.backup("shop", &job).await;
+    let path = format!("/sites/shop/jobs/{job}/executions/{backup}/restores");
+    app.post(&path, restore_body("copy"))
+        .await
+        .must_fail(400, "credentials-missing");
+    // dba:geheim
+    let dba = [("x-auth-credentials", "Basic ZGJhOmdlaGVpbQ==")];
+    let queued = app
+        .send_with(Method::POST, &path, &dba, Some(restore_body("copy")))
+        .await;
+    let queued = queued.must_be(202);
+    let run = app.end_of("shop", queued.header("x-resource-id")).await;
+    assert_eq!(run["status"], "SUCCESSFUL", "{run}");
+    assert!(!run.to_string().contains("geheim"));
+    let again = format!("/sites/shop/jobs/{}/execute", run["job_id"]);
+    app.call(&again).await.must_fail(400, "credentials-missing");
+}
+
+#[tokio::test]
+async fn a_panic_is_500_and_tells_the_client_nothing_but_the_request_s_id() {
+    let app = App::start().await;
+    let (job, backup) = backed_up(&app).await;
+    app.engine.trouble(Stage::Findings, 1, Trouble::Panic);
+    let path = format!("/sites/shop/jobs/{job}/executions/{backup}/restores");
+    let detail = app
+        .post(&path, restore_body("copy"))
+        .await
+        .must_fail(500, "internal");
+    assert!(detail.contains("request_id"), "{detail}");
+    app.get("/sites").await.must_be(200);
+}
+
+#[tokio::test]
+async fn a_database_that_fails_is_502() {
+    let app = App::start().await;
+    let (job, backup) = backed_up(&app).await;
+    app.engine.trouble(Stage::Findings, 1, Trouble::Fail);
+    let path = format!("/sites/shop/jobs/{job}/executions/{backup}/restores");
+    app.post(&path, restore_body("copy"))
+        .await
+        .must_fail(502, "memory-injected");
 }

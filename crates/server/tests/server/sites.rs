@@ -24,10 +24,7 @@ async fn a_new_site_answers_its_recovery_key_once_and_an_administrator_gets_it_a
 #[tokio::test]
 async fn a_password_is_sealed_and_never_answered() {
     let app = App::start().await;
-    let mut body = app.site_body("pg");
-    body["site_type"] = json!("POSTGRESQL");
-    body["connection"] = json!({"url": "postgres://backup:geheim@db:5432/postgres"});
-    let made = app.post("/sites", body).await.must_be(201);
+    let made = app.postgres_site("pg", "geheim").await;
     assert!(!made.text.contains("geheim"), "{}", made.text);
     assert_eq!(
         made.json()["connection"],
