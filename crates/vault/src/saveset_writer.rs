@@ -1,6 +1,7 @@
 //! Writing a saveset: from its pin to its commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{SavesetId, ServerExecutionId};
 
@@ -42,26 +43,31 @@ impl Vault {
         self.must_be_owned()?;
         let _alone = self.0.beginning.lock().await;
         self.end_earlier_attempt(execution).await?;
-        let prefix = PackPrefix::generate()?;
-        for round in 0..ID_TRIES {
+        let pack_prefix = PackPrefix::generate()?;
+        let mut rank = 0;
+        for round in 1..=ID_TRIES {
             let pin = Pin {
                 execution,
-                saveset_id: self.next_id().await?,
+                saveset_id: self.next_id(rank).await?,
                 base,
-                pack_prefix: prefix,
+                pack_prefix,
             };
             self.put_pin(&pin).await?;
             // Whoever reads after writing sees every pin written before: of two runs with one id
             // at least the later one sees it, and takes another.
             let pins = self.pins().await?;
-            let rival = |p: &&Pin| {
-                p.saveset_id == pin.saveset_id && p.execution.execution != execution.execution
-            };
-            if pins.iter().find(rival).is_none() {
+            let rivals = pins.iter().filter(|p| p.saveset_id == pin.saveset_id);
+            let rivals: Vec<_> = rivals.map(|p| p.execution.execution).collect();
+            if rivals.iter().all(|rival| *rival == execution.execution) {
                 return self.begun(pin).await;
             }
-            let turn = u64::from(prefix.as_bytes()[0]) % 16 + 1;
-            tokio::time::sleep(std::time::Duration::from_millis(turn * (round + 1))).await;
+            // All that see each other step aside, each by its place among them.
+            rank = rivals
+                .iter()
+                .filter(|rival| **rival < execution.execution)
+                .count();
+            let [turn] = crate::ids::random::<1>()?;
+            tokio::time::sleep(Duration::from_micros(u64::from(turn) * 100 * round)).await;
         }
         self.remove_pin(execution.execution).await?;
         Err(VaultError::NoFreeId)
@@ -104,9 +110,10 @@ impl Vault {
         }
     }
 
-    /// One more than every manifest, tombstone and pin. A pin whose saveset is settled protects
-    /// nothing any more and is removed: its run ended between its commit and its pin's removal.
-    async fn next_id(&self) -> Result<SavesetId, VaultError> {
+    /// Above every manifest, tombstone and pin: the next id, or as many further as `rank` says. A pin
+    /// whose saveset is settled protects nothing any more and is removed: its run ended between its
+    /// commit and its pin's removal.
+    async fn next_id(&self, rank: usize) -> Result<SavesetId, VaultError> {
         let settled = self.saveset_ids().await?;
         let mut highest = settled.last().map_or(0, |id| id.get());
         for pin in self.pins().await? {
@@ -115,9 +122,11 @@ impl Vault {
             }
             highest = highest.max(pin.saveset_id.get());
         }
-        SavesetId::new(highest + 1).map_err(|error| VaultError::Internal {
-            doing: "take a saveset id",
-            why: error.to_string(),
+        SavesetId::new(highest.saturating_add(1 + rank as i64)).map_err(|error| {
+            VaultError::Internal {
+                doing: "take a saveset id",
+                why: error.to_string(),
+            }
         })
     }
 }

@@ -16,8 +16,11 @@ use crate::sample::{
 async fn faulty() -> (FaultyStore, Keys, Vault) {
     let store = FaultyStore::new(memory());
     let keys = Keys::new();
-    keys.create(Arc::new(store.clone())).await;
-    let vault = keys.open(Arc::new(store.clone())).await.unwrap();
+    let vault = keys
+        .create(Arc::new(store.clone()))
+        .await
+        .with_limits(sample::SHORT);
+    vault.own(&sample::owner()).await.unwrap();
     (store, keys, vault)
 }
 

@@ -50,9 +50,7 @@ impl Keys {
     }
 
     pub async fn open(&self, store: Arc<dyn ObjectStore>) -> Result<Vault, VaultError> {
-        let vault = Vault::open(store, Unlock::SiteKey(&self.site))
-            .await?
-            .with_limits(SHORT);
+        let vault = Vault::open(store, Unlock::SiteKey(&self.site)).await?;
         vault.own(&owner()).await?;
         Ok(vault)
     }
