@@ -9,6 +9,7 @@ mod backup_failures;
 mod bounds;
 mod cancel_backup;
 mod cancel_restore;
+mod crash;
 mod random_tables;
 mod restore_failures;
 mod rig;

@@ -17,7 +17,7 @@ use testkit::memory_engine::{MemoryDatabase, MemoryEngine};
 use testkit::{Call, FaultyStore, HandClock, Operation, RecordedProgress};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use vault::{RecoveryKey, Saveset, SavesetState, SiteKey, StoreLimits, Vault};
+use vault::{RecoveryKey, Saveset, SavesetState, SiteKey, StoreLimits, Unlock, Vault};
 
 /// Within this time a run that was asked to stop must have ended.
 pub const TWO_SECONDS: Duration = Duration::from_secs(2);
@@ -33,6 +33,7 @@ pub struct Rig {
     pub limits: Arc<Semaphore>,
     /// The streams that a run asks for.
     pub streams: usize,
+    site_key: SiteKey,
 }
 
 impl Rig {
@@ -66,6 +67,7 @@ impl Rig {
             progress: Arc::new(RecordedProgress::new()),
             limits: Arc::new(Semaphore::new(4)),
             streams: 2,
+            site_key,
         }
     }
 
@@ -153,6 +155,14 @@ impl Rig {
         tokio::time::timeout(FOR_EVER, run)
             .await
             .expect("the restore hangs")
+    }
+
+    /// The vault as another process finds it, without any fault.
+    pub async fn reopened(&self) -> Vault {
+        let vault = Vault::open(self.store.inner(), Unlock::SiteKey(&self.site_key));
+        let vault = vault.await.unwrap();
+        vault.own(&"server-1".parse().unwrap()).await.unwrap();
+        vault
     }
 
     /// What stands in the place of each saveset.
