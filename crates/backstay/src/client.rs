@@ -113,6 +113,17 @@ impl ClientError {
         }
     }
 
+    /// The flag that filled the field which the server refused.
+    pub fn flag(&self) -> Option<&'static str> {
+        match self {
+            ClientError::Refused { problem, .. } => problem
+                .field
+                .as_deref()
+                .and_then(crate::cli::flags::flag_of),
+            _ => None,
+        }
+    }
+
     /// Whether the server may be there again in a moment.
     pub fn may_pass(&self) -> bool {
         match self {

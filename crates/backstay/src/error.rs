@@ -75,7 +75,11 @@ impl CommandError {
     /// What to do about it, where there is more to say than the message.
     pub fn hint(&self) -> Option<String> {
         match self {
-            CommandError::Client(error) => error.hint(),
+            CommandError::Client(error) => match (error.hint(), error.flag()) {
+                (Some(hint), Some(flag)) => Some(format!("{hint} (here: {flag})")),
+                (None, Some(flag)) => Some(format!("the flag for it is {flag}")),
+                (hint, None) => hint,
+            },
             CommandError::Wiring(error) => error.hint(),
             CommandError::Database { fault, .. } => fault.hint(),
             _ => None,

@@ -3,6 +3,7 @@
 mod completions;
 mod demo;
 mod execution;
+pub(crate) mod flags;
 pub(crate) mod job;
 mod restore;
 mod saveset;

@@ -60,7 +60,15 @@ impl ServeArgs {
             filter,
             self.log_format.or(file.log_format).unwrap_or_default(),
         )?;
-        let mut server = wiring::start(self.options(context)?).await?;
+        let options = self.options(context)?;
+        let data_dir = options.data_dir.display().to_string();
+        let mut server = wiring::start(options).await?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            address = server.address(),
+            data_dir,
+            "the server is up"
+        );
         let answer = json!({
             "address": server.address(),
             "administrator_token": server.made_token().map(ExposeSecret::expose_secret),
@@ -77,6 +85,7 @@ impl ServeArgs {
             ended = server.ended() => return Ok(ended.map(|()| Exit::Failed)?),
             stopped = stop_signal() => stopped?,
         }
+        tracing::info!("told to stop");
         remark("Stopping; a second signal ends at once.");
         tokio::select! {
             stopped = server.stop(STOP_LIMIT) => stopped?,

@@ -8,6 +8,7 @@
 mod command_line;
 mod configuration;
 mod demo;
+mod interrupted;
 mod process;
 mod round_trip;
 mod round_trip_postgres;

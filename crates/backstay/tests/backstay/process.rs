@@ -104,6 +104,11 @@ impl Server {
 
     /// In a folder that may have been used before.
     pub fn start_in(folder: TempDir, adjust: &dyn Fn(&mut Command)) -> Server {
+        Server::start_at("127.0.0.1:0", folder, adjust)
+    }
+
+    /// At that address.
+    pub fn start_at(listen: &str, folder: TempDir, adjust: &dyn Fn(&mut Command)) -> Server {
         let mut command = backstay(folder.path());
         let mut log = std::fs::File::options();
         let log = log
@@ -111,7 +116,7 @@ impl Server {
             .append(true)
             .open(folder.path().join("log"))
             .unwrap();
-        command.args(["serve", "--data-dir", "data", "--listen", "127.0.0.1:0"]);
+        command.args(["serve", "--data-dir", "data", "--listen", listen]);
         adjust(&mut command);
         command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();

@@ -222,6 +222,63 @@ fn the_status_is_good_only_while_savesets_are_young() {
 }
 
 #[test]
+fn nobody_waits_for_a_job_that_is_not_active() {
+    let server = shop();
+    let job = json!({
+        "name": "asleep", "job_type": "BACKUP", "is_active": false,
+        "job_settings": {"objects": [{"object_name": "shop.db", "object_type": "DATABASE",
+            "parent_name": "DBC", "parent_type": "DATABASE", "include_all": true}]},
+    });
+    std::fs::write(server.folder().join("job.json"), job.to_string()).unwrap();
+    server
+        .run(&["job", "create", "shop", "--file", "job.json"])
+        .exits(0);
+    server
+        .run(&["job", "run", "shop", "nightly", "--wait"])
+        .exits(0);
+    server
+        .run(&["status"])
+        .exits(0)
+        .says("asleep")
+        .says("inactive");
+}
+
+#[test]
+fn a_refused_field_is_told_as_the_flag_that_it_is() {
+    let server = shop();
+    let job = |more: &[&str]| {
+        let create = [
+            "job",
+            "create",
+            "shop",
+            "--name",
+            "j",
+            "--database",
+            "shop.db",
+        ];
+        server.run(&[&create[..], more].concat())
+    };
+    job(&["--copies", "0"])
+        .exits(2)
+        .complains("no_of_retention_copies")
+        .complains("--copies");
+    job(&["--priority", "9"]).exits(2).complains("--priority");
+    server
+        .run(&["job", "run", "shop", "nightly", "--wait"])
+        .exits(0);
+    let in_place = ["restore", "shop", "--job", "nightly", "--latest"];
+    server
+        .run(&in_place)
+        .exits(2)
+        .complains("not-built-yet")
+        .complains("--to");
+    server
+        .run(&["execution", "list", "shop", "--status", "good"])
+        .exits(2)
+        .complains("--status");
+}
+
+#[test]
 fn a_protected_saveset_outlives_retention() {
     let server = shop();
     server

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use testkit::postgres::{SUPERUSER, SUPERUSER_PASSWORD, Server};
 
-use crate::process::{Done, backstay};
+use crate::process::{Done, TOKEN, backstay};
 
 const SCHEMA: &str = r#"
     CREATE SCHEMA "odd schema";
@@ -179,4 +179,31 @@ fn the_scratch_stays_if_it_is_wanted() {
         server.psql("shop_backstay_try_2", "SELECT count(*) FROM t"),
         "10"
     );
+}
+
+#[test]
+fn a_running_server_can_be_tried_as_well() {
+    let postgres = Server::version(17).tcp().start();
+    postgres.psql("postgres", "CREATE DATABASE shop");
+    postgres.psql("shop", "CREATE TABLE t AS SELECT generate_series(1, 10) n");
+    let server = crate::process::Server::start_in(tempfile::tempdir().unwrap(), &|command| {
+        command
+            .env("BACKSTAY_ADMIN_TOKEN", TOKEN)
+            .env("BACKSTAY_PG_BIN", postgres.tools_dir());
+    });
+    let url = postgres.url("shop", SUPERUSER);
+    let vault = server.folder().join("vault");
+    let mut trial = server.client(&["try", &url]);
+    trial.env("PGPASSWORD", SUPERUSER_PASSWORD);
+    Done::of(&mut trial).exits(2).complains("--vault");
+    trial.args(["--vault", vault.to_str().unwrap()]);
+    Done::of(&mut trial)
+        .exits(0)
+        .says("Equal: all ")
+        .complains("stay on that server");
+    assert_eq!(databases(&postgres), "postgres shop");
+    let sites = server.ask(&["site", "list"]);
+    let site = sites[0]["site_id"].as_str().unwrap();
+    assert!(site.starts_with("try-"), "{sites:#}");
+    assert_eq!(server.ask(&["saveset", "list", site])[0]["saveset_id"], 1);
 }
