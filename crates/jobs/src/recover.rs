@@ -18,6 +18,9 @@ use crate::{Inner, Jobs, JobsError, words};
 /// How long an unreachable vault is left alone between two questions.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
+/// What a tombstone says of a run that a crash interrupted.
+const REASON: &str = "the server stopped while it ran";
+
 /// How long a start waits for one vault before it goes on without it.
 const FIRST_LOOK: Duration = Duration::from_secs(20);
 
@@ -93,7 +96,6 @@ impl Inner {
     async fn settle_backup(&self, execution: &Execution) -> Result<(), JobsError> {
         let id = execution.execution_id;
         let site = self.catalog.site(&execution.site_id).await?;
-        const REASON: &str = "the server stopped while it ran";
         if let Some(saveset) = execution.claimed_saveset
             && let DeadOrAlive::Committed(saveset) = self
                 .vault(&site)
@@ -149,9 +151,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Staging files of a crash are removed here, before anything runs that could be writing one.
+    /// Staging files and pins of a crash are removed here, before anything runs that could be
+    /// writing one. A pin may be of a run whose id never reached the catalog.
     async fn first_look(&self, site: &SiteRecord) -> Result<(), JobsError> {
         vault::remove_stale_staging(&site.definition.vault.url).await?;
+        let vault = self.vault(site).await?;
+        for pin in vault.pins().await? {
+            vault.declare_dead(pin.saveset_id, REASON).await?;
+        }
         self.bring_in_line(site).await
     }
 
@@ -206,11 +213,17 @@ impl Inner {
                     self.drop_condemned(&vault, id, saveset).await?;
                 }
                 Some(SavesetState::Committed) => {}
+                // It may be mended from a copy of the vault; calling it gone would hide that.
+                Some(SavesetState::Damaged(what)) => {
+                    tracing::error!(site = %id, %saveset, "the saveset's manifest cannot be read: {what}");
+                }
                 // One that retention has dropped since the list was read is marked already.
-                _ => match self.catalog.mark_deleted(id, saveset).await {
-                    Ok(()) | Err(CatalogError::NoSaveset { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                },
+                Some(SavesetState::Tombstone(_)) | None => {
+                    match self.catalog.mark_deleted(id, saveset).await {
+                        Ok(()) | Err(CatalogError::NoSaveset { .. }) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
             }
         }
         Ok(())

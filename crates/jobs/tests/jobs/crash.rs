@@ -226,3 +226,46 @@ async fn nothing_is_left_of_a_database_that_was_being_restored_when_an_engine_st
     assert_eq!(engine.contents("copy"), None);
     assert_eq!(engine.contents("shop"), Some(shop().contents()));
 }
+
+#[tokio::test]
+async fn a_pin_that_never_reached_the_catalog_is_taken_away_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, job) = Node::with_job(&dir).await;
+    node.engine.trouble(Stage::Dictionary, 1, Trouble::Hang);
+    let id = node.execute(job).await;
+    node.engine.reached(Stage::Dictionary, 1).await;
+    let engine = node.kill().await;
+    change_catalog(dir.path(), "UPDATE execution SET claimed_saveset = NULL");
+    let pin = dir.path().join(format!("vault-shop/pins/{id}"));
+    assert!(pin.is_file());
+    let node = Node::start_with(&dir, engine, false).await;
+    assert!(!pin.exists());
+    assert!(
+        dir.path().join("vault-shop/manifests/1").is_file(),
+        "its tombstone is there"
+    );
+    node.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_saveset_whose_manifest_is_damaged_is_not_called_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, job) = Node::with_job(&dir).await;
+    let (_, saveset) = node.backed_up(job).await;
+    let engine = node.shut_down().await;
+    let manifest = dir.path().join(format!("vault-shop/manifests/{saveset}"));
+    let mut bytes = std::fs::read(&manifest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&manifest, bytes).unwrap();
+    let node = Node::start_with(&dir, engine, false).await;
+    assert_eq!(
+        node.catalog()
+            .savesets_of_job(&site(), job)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    node.shut_down().await;
+}
