@@ -168,6 +168,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "The dictionary could not be written or restored.",
     ),
     (
+        "restore-left-behind",
+        "A restore could not take away what it had made.",
+    ),
+    (
         "restore-obstacle",
         "Something appeared in the way while a restore ran.",
     ),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::Refusal;
 use crate::quirks::nearest;
+use crate::strict_json::Strict;
 
 /// Reads a body as JSON.
 ///
@@ -17,7 +18,8 @@ pub fn parse_json(bytes: &[u8]) -> Result<Value, Refusal> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Refusal::NoBody);
     }
-    serde_json::from_slice(bytes).map_err(|fault| {
+    let read: Result<Strict, _> = serde_json::from_slice(bytes);
+    read.map(|Strict(value)| value).map_err(|fault| {
         let text = fault.to_string();
         // serde_json repeats the place at the end of its text.
         let what = text.split(" at line ").next().unwrap_or(&text).to_owned();

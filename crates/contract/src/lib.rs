@@ -47,6 +47,7 @@ mod savesets;
 #[cfg(test)]
 mod schemas_agree;
 mod sites;
+mod strict_json;
 mod words;
 
 pub use credentials::parse_credentials;

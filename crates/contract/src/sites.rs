@@ -1,6 +1,7 @@
 //! Sites: a database system and the vault that its savesets go to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use model::{
     CheckReport, FindingLevel, Moment, SecretString, SiteConnection, SiteDefinition, SiteId,
@@ -16,7 +17,7 @@ use crate::quirks::SITE_TARGET_TYPE;
 use crate::{Refusal, words};
 
 /// Where a site's database system is, as answers show it: never a password.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SiteConnectionBody {
     /// POSTGRESQL: `postgres://user@host:port/database?sslmode=…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,7 +110,7 @@ impl Site {
 }
 
 /// The answer to a new site: the only one that holds its recovery key unasked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedSite {
     /// The site.
     #[serde(flatten)]
@@ -119,10 +120,36 @@ pub struct CreatedSite {
 }
 
 /// The recovery key of a site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecoveryKeyAnswer {
     /// Opens the vault without this server: keep it where the vault is not.
     pub recovery_key: String,
+}
+
+// These hold secrets in plain text, because the wire does; at least no log shows them.
+
+impl fmt::Debug for SiteConnectionBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A client may have put the password into the URL.
+        f.debug_struct("SiteConnectionBody")
+            .field("has_password", &self.has_password)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CreatedSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatedSite")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RecoveryKeyAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecoveryKeyAnswer").finish_non_exhaustive()
+    }
 }
 
 /// A site as a client writes it; POST and PUT.

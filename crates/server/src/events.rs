@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use contract::Code;
 use model::{ExecutionId, SiteId};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{Problem, ServerState, present};
 
@@ -18,17 +20,32 @@ struct Watch {
     execution: ExecutionId,
     last: String,
     ended: bool,
+    _slot: OwnedSemaphorePermit,
 }
 
 /// An event `execution` with what GET answers, now and each time something has changed, until the
 /// execution has ended or the server stops.
-pub(crate) fn stream(state: ServerState, site: SiteId, execution: ExecutionId) -> Response {
+///
+/// # Errors
+/// When as many clients listen as may.
+pub(crate) fn stream(
+    state: ServerState,
+    site: SiteId,
+    execution: ExecutionId,
+) -> Result<Response, Problem> {
+    let slot = state.event_slots().clone().try_acquire_owned();
+    let slot = slot.map_err(|_| {
+        let most = state.limits().event_streams;
+        let detail = format!("{most} clients listen to events, which is as many as may.");
+        Problem::new(Code::TooManyRequests, detail)
+    })?;
     let watch = Watch {
         state,
         site,
         execution,
         last: String::new(),
         ended: false,
+        _slot: slot,
     };
     let events = futures::stream::unfold(watch, |watch| async move {
         watch
@@ -36,9 +53,9 @@ pub(crate) fn stream(state: ServerState, site: SiteId, execution: ExecutionId) -
             .await
             .map(|(event, watch)| (Ok::<_, Infallible>(event), watch))
     });
-    Sse::new(events)
+    Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
-        .into_response()
+        .into_response())
 }
 
 impl Watch {

@@ -52,7 +52,11 @@ async fn admit(state: &ServerState, mut request: Request, next: Next) -> Result<
                 Problem::new(code, "This needs an administrator's token.").hint(code.remedy())
             );
         }
-        request.extensions_mut().insert::<Principal>(principal);
+        request.extensions_mut().insert(principal.clone());
+        let mut response = next.run(request).await;
+        // For the access log.
+        response.extensions_mut().insert::<Principal>(principal);
+        return Ok(response);
     }
     Ok(next.run(request).await)
 }

@@ -13,6 +13,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use catalog::Principal;
 use contract::Operation;
 use futures::FutureExt;
 
@@ -38,6 +39,7 @@ pub(crate) async fn observe(
         Ok(response) => response,
         Err(panic) => Problem::panicked(panic_text(&*panic)).into_response(),
     };
+    let principal = response.extensions_mut().remove::<Principal>();
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
         response = problem.answer(&path, &id);
@@ -50,6 +52,7 @@ pub(crate) async fn observe(
         id: &id,
         method: method.as_str(),
         path: &path,
+        who: principal.as_ref().map_or("", |p| &p.name),
         operation,
         status,
         took,
@@ -63,6 +66,8 @@ struct Line<'a> {
     id: &'a str,
     method: &'a str,
     path: &'a str,
+    /// The name of the token.
+    who: &'a str,
     operation: Option<Operation>,
     status: u16,
     took: Duration,
@@ -78,6 +83,7 @@ fn log(line: &Line<'_>) {
         request_id = line.id,
         method = line.method,
         path = line.path,
+        who = line.who,
         operation,
         status = line.status,
         milliseconds,

@@ -20,6 +20,8 @@ pub struct Limits {
     pub request: Duration,
     /// How many requests are worked on at once; more are told to come again.
     pub requests_at_once: usize,
+    /// How many clients listen to events at once.
+    pub event_streams: usize,
     /// How long requests may go on after the server was told to stop.
     pub shutdown: Duration,
     /// How often an event stream looks for news.
@@ -32,6 +34,7 @@ impl Default for Limits {
             body_bytes: 1 << 20,
             request: Duration::from_secs(60),
             requests_at_once: 256,
+            event_streams: 64,
             shutdown: Duration::from_secs(10),
             event_interval: Duration::from_millis(500),
         }
@@ -51,6 +54,7 @@ struct Inner {
     limits: Limits,
     metrics: Metrics,
     slots: Arc<Semaphore>,
+    event_slots: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -64,6 +68,7 @@ impl ServerState {
                 clock,
                 metrics: Metrics::new(),
                 slots: Arc::new(Semaphore::new(limits.requests_at_once)),
+                event_slots: Arc::new(Semaphore::new(limits.event_streams)),
                 stopping: CancellationToken::new(),
                 limits,
             }),
@@ -92,6 +97,10 @@ impl ServerState {
 
     pub(crate) fn slots(&self) -> &Arc<Semaphore> {
         &self.inner.slots
+    }
+
+    pub(crate) fn event_slots(&self) -> &Arc<Semaphore> {
+        &self.inner.event_slots
     }
 
     /// Cancelled once the server was told to stop.

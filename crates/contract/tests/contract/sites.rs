@@ -1,4 +1,6 @@
-use contract::{Code, PasswordChange, Site, parse_site, replace_site};
+use contract::{
+    Code, PasswordChange, RecoveryKeyAnswer, Site, SiteConnectionBody, parse_site, replace_site,
+};
 use model::{ExposeSecret, Moment, SiteConnection};
 use serde_json::{Value, json};
 
@@ -140,4 +142,17 @@ fn a_sqlite_site_has_a_directory() {
     assert_refused(parse_site(&body), Code::InvalidField, "connection.path");
     body["connection"] = json!({"path": "/srv/data"});
     assert!(parse_site(&body).is_ok());
+}
+
+#[test]
+fn no_debug_text_of_a_wire_type_shows_a_secret() {
+    let connection = SiteConnectionBody {
+        url: Some("postgres://u:geheim@db/d".to_owned()),
+        password: Some("geheim".to_owned()),
+        ..SiteConnectionBody::default()
+    };
+    let key = RecoveryKeyAnswer {
+        recovery_key: "geheim".to_owned(),
+    };
+    assert!(!format!("{connection:?} {key:?}").contains("geheim"));
 }

@@ -128,5 +128,5 @@ pub(crate) async fn execution_events(
     refuse_query(&query)?;
     let (site, execution) = (way.site()?, way.execution()?);
     state.catalog().execution(&site, execution).await?;
-    Ok(events::stream(state, site, execution))
+    events::stream(state, site, execution)
 }

@@ -45,6 +45,18 @@ async fn bad_json_is_400_with_line_and_column() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_there_twice_is_400_as_one_of_the_two_would_be_lost() {
+    let app = App::start().await;
+    let twice = request(Method::POST, "/sites").header("content-type", "application/json");
+    let body = Body::from(r#"{"site_id": "a", "site_id": "b"}"#);
+    let detail = app
+        .raw(twice.body(body).unwrap())
+        .await
+        .must_fail(400, "bad-json");
+    assert!(detail.contains("`site_id` is there twice"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_declared_as_json_is_415() {
     let app = App::start().await;
     for kind in [
@@ -92,6 +104,26 @@ async fn too_many_requests_at_once_are_429_with_retry_after() {
     let app = App::with(limits, false).await;
     let answer = app.get("/sites").await;
     assert_eq!(answer.header("retry-after"), "5");
+    answer.must_fail(429, "too-many-requests");
+}
+
+#[tokio::test]
+async fn too_many_listeners_to_events_are_429() {
+    let limits = Limits {
+        event_streams: 0,
+        ..Limits::default()
+    };
+    let app = App::with(limits, false).await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    let queued = app
+        .call(&format!("/sites/shop/jobs/{job}/execute"))
+        .await
+        .must_be(202);
+    let id = queued.header("x-resource-id");
+    let answer = app
+        .get(&format!("/sites/shop/executions/{id}/events"))
+        .await;
     answer.must_fail(429, "too-many-requests");
 }
 

@@ -279,6 +279,8 @@ async fn a_postgresql_restore_needs_credentials_each_time() {
     let run = app.end_of("shop", queued.header("x-resource-id")).await;
     assert_eq!(run["status"], "SUCCESSFUL", "{run}");
     assert!(!run.to_string().contains("geheim"));
+    let (source, copy) = (app.postgres.contents("shop"), app.postgres.contents("copy"));
+    assert!(source.is_some() && source == copy);
     let again = format!("/sites/shop/jobs/{}/execute", run["job_id"]);
     app.call(&again).await.must_fail(400, "credentials-missing");
 }
