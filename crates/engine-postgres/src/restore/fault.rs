@@ -84,6 +84,18 @@ pub(crate) enum RestoreError {
         /// Who is connected.
         sessions: String,
     },
+    /// Putting the result in its place failed, and so did taking it away.
+    #[error(
+        "{reason}; the working database {working:?} could not be dropped and is still there: {dropping}"
+    )]
+    LeftBehind {
+        /// What failed first.
+        reason: String,
+        /// The working name.
+        working: String,
+        /// Why it could not be dropped.
+        dropping: String,
+    },
     /// Nobody can say whether the renames were committed.
     #[error(
         "the connection was lost while databases were renamed: the restored one is {working:?} or already {target:?}, the one before is {target:?} or already {kept:?}; none is lost"
@@ -112,6 +124,7 @@ impl Fault for RestoreError {
             RestoreError::WorkingNameTaken { .. } => "working-database-exists",
             RestoreError::TargetAppeared { .. } => "target-not-empty",
             RestoreError::InUse { .. } => "target-in-use",
+            RestoreError::LeftBehind { .. } => "restore-left-behind",
             RestoreError::SwapUnknown { .. } => "swap-unknown",
         }
     }
@@ -128,7 +141,9 @@ impl Fault for RestoreError {
             | RestoreError::WorkingNameTaken { .. }
             | RestoreError::TargetAppeared { .. }
             | RestoreError::InUse { .. } => Blame::Conflict,
-            RestoreError::Dictionary { .. } | RestoreError::SwapUnknown { .. } => Blame::Source,
+            RestoreError::Dictionary { .. }
+            | RestoreError::LeftBehind { .. }
+            | RestoreError::SwapUnknown { .. } => Blame::Source,
         }
     }
 
@@ -149,6 +164,9 @@ impl Fault for RestoreError {
             RestoreError::WorkingNameTaken { .. } => "drop it if no other restore is at work there",
             RestoreError::InUse { .. } => {
                 "end those sessions, or let the restore run as a role that may (pg_signal_backend)"
+            }
+            RestoreError::LeftBehind { .. } => {
+                "drop it with DROP DATABASE once the server answers; what stood at the target's name is untouched"
             }
             RestoreError::TargetAppeared { .. } => {
                 "restore under another name, or ask for it with replace_existing"

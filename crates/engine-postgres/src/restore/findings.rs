@@ -74,6 +74,7 @@ pub(super) async fn look(
     rights(&mut look, &session).await?;
     database::look(&mut look, &session, destination, request).await?;
     roles::look(&mut look, &session, &dictionary.facts, request.as_copy).await?;
+    server::version(&mut look, &session, &dictionary.facts);
     server::extensions(&mut look, &session, &dictionary.facts).await?;
     server::locale(&mut look, &session, &dictionary.facts).await?;
     server::tablespaces(&mut look, &session, &dictionary.facts).await?;

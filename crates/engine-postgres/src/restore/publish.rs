@@ -2,6 +2,8 @@
 //!
 //! Both renames are one transaction: whoever crashes, there is either the old state or the new.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use model::{ObjectName, Published, RestoreRequest};
@@ -30,27 +32,22 @@ pub(super) async fn publish(
     request: &RestoreRequest,
 ) -> Result<Published, RestoreError> {
     let session = destination.beside().await?;
-    let old = old_database(&session, &destination.target).await?;
-    if old.is_some() {
+    let (working, target) = (ident(&destination.working), ident(&destination.target));
+    let rename = format!("ALTER DATABASE {working} RENAME TO {target}");
+    let mut kept = None;
+    let mut sql = rename.clone();
+    if is_there(&session, &destination.target).await? {
         may_still_be_replaced(destination, request).await?;
+        let id = request.server_execution_id;
+        let name = kept_name(id, &destination.target, jiff::Timestamp::now());
+        let aside = format!("ALTER DATABASE {target} RENAME TO {}", ident(&name));
+        sql = format!("BEGIN; {aside}; {rename}; COMMIT");
+        kept = Some(name);
     }
-    let id = request.server_execution_id;
-    let kept = old
-        .as_ref()
-        .map(|_| kept_name(id, &destination.target, jiff::Timestamp::now()));
-    let done = match (&old, &kept) {
-        (Some(old), Some(kept)) => put_aside_and_rename(&session, destination, old, kept).await,
-        _ => rename(&session, destination).await,
-    };
-    let done = match done {
+    let done = match patiently(&session, destination, &sql).await {
         Err(error) if is_lost(&error) => settle(destination, kept.as_deref(), error).await,
         other => other,
     };
-    if done.is_err()
-        && let Some(old) = &old
-    {
-        reopen(destination, old).await;
-    }
     done?;
     session.close().await;
     Ok(Published {
@@ -59,20 +56,11 @@ pub(super) async fn publish(
     })
 }
 
-/// The database that stands at the target's name.
-struct Old {
-    name: String,
-    allows_connections: bool,
-}
-
-async fn old_database(session: &Session, name: &str) -> Result<Option<Old>, RestoreError> {
-    let sql = "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = $1";
-    let doing = "looking for the target database";
+async fn is_there(session: &Session, name: &str) -> Result<bool, RestoreError> {
+    let sql = "SELECT FROM pg_catalog.pg_database WHERE datname = $1";
+    let doing = "looking for a database";
     let rows = session.rows(sql, &[&name], doing).await?;
-    Ok(rows.first().map(|row| Old {
-        name: name.to_owned(),
-        allows_connections: row.get(0),
-    }))
+    Ok(!rows.is_empty())
 }
 
 /// What the findings allowed may have changed in the meantime.
@@ -91,44 +79,27 @@ async fn may_still_be_replaced(
     }
 }
 
-async fn rename(session: &Session, destination: &Destination) -> Result<(), RestoreError> {
-    let sql = format!(
-        "ALTER DATABASE {} RENAME TO {}",
-        ident(&destination.working),
-        ident(&destination.target)
-    );
-    patiently(session, &sql, &destination.working).await
-}
-
-async fn put_aside_and_rename(
+/// Runs the renames until nobody is in the way, bounded.
+///
+/// A rename first locks the database, so that nobody new comes in, and then waits five seconds for
+/// those who are there to leave. Meanwhile another session ends theirs: nothing is set that a crash
+/// would leave behind.
+async fn patiently(
     session: &Session,
     destination: &Destination,
-    old: &Old,
-    kept: &str,
+    sql: &str,
 ) -> Result<(), RestoreError> {
-    let (target, kept) = (ident(&destination.target), ident(kept));
-    let working = ident(&destination.working);
-    allow_connections(session, &old.name, false).await?;
-    send_away(session, &old.name).await?;
-    let allowed = old.allows_connections;
-    let sql = format!(
-        "BEGIN;
-         ALTER DATABASE {target} RENAME TO {kept};
-         ALTER DATABASE {working} RENAME TO {target};
-         ALTER DATABASE {kept} ALLOW_CONNECTIONS {allowed};
-         COMMIT"
-    );
-    patiently(session, &sql, &destination.working).await
-}
-
-/// Renames as soon as nobody is in the way: a worker of autovacuum leaves when it is asked to, and
-/// our own sessions have just been closed.
-async fn patiently(session: &Session, sql: &str, name: &str) -> Result<(), RestoreError> {
     let end = Instant::now() + LEAVE;
+    let other = destination.beside().await?;
     loop {
-        let error = match session.run(sql, "renaming databases").await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
+        let renames = session.run(sql, "renaming databases");
+        let ran = tokio::select! {
+            ran = renames => ran,
+            Err(error) = send_away(&other, &destination.target) => return Err(error),
+        };
+        let Err(error) = ran else {
+            other.close().await;
+            return Ok(());
         };
         if error.sql_state().is_none() {
             return Err(error.into());
@@ -138,45 +109,42 @@ async fn patiently(session: &Session, sql: &str, name: &str) -> Result<(), Resto
             return Err(error.into());
         }
         if Instant::now() > end {
-            return Err(in_use(session, name).await?);
+            return Err(in_use(session, &destination.target).await?);
         }
-        tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Ends the sessions in a database that takes no new ones; where we may not, waits for them.
-async fn send_away(session: &Session, name: &str) -> Result<(), RestoreError> {
-    let end = Instant::now() + LEAVE;
+/// Ends the sessions in a database, again and again; those that we may not end are waited for.
+async fn send_away(session: &Session, name: &str) -> Result<Infallible, RestoreError> {
+    let mut refused = BTreeSet::new();
     loop {
-        let there = sessions(session, name).await?;
-        if there.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > end {
-            return Err(in_use(session, name).await?);
-        }
-        for (pid, _) in &there {
+        tokio::time::sleep(LOOK).await;
+        for (pid, _) in sessions(session, name).await? {
+            let Some(pid) = pid.filter(|pid| !refused.contains(pid)) else {
+                continue;
+            };
             let sql = format!("SELECT pg_catalog.pg_terminate_backend({pid})");
             match session.run(&sql, "ending the sessions of a database").await {
                 Ok(()) => {}
                 // It may end by itself; the error names it otherwise.
-                Err(error) if error.sql_state() == Some(SqlState::INSUFFICIENT_PRIVILEGE) => {}
+                Err(error) if error.sql_state() == Some(SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    refused.insert(pid);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn sessions(session: &Session, name: &str) -> Result<Vec<(i32, String)>, RestoreError> {
+/// Process and description; a prepared transaction has no process.
+async fn sessions(
+    session: &Session,
+    name: &str,
+) -> Result<Vec<(Option<i32>, String)>, RestoreError> {
     let sql = include_str!("../../sql/database_sessions_14.sql");
     let doing = "looking who is connected to a database";
     let rows = session.rows(sql, &[&name], doing).await?;
-    let shown = |row: &tokio_postgres::Row| {
-        let (pid, user, application): (i32, String, String) = (row.get(0), row.get(1), row.get(2));
-        (pid, format!("process {pid} of {user:?} ({application})"))
-    };
-    Ok(rows.iter().map(shown).collect())
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 async fn in_use(session: &Session, name: &str) -> Result<RestoreError, RestoreError> {
@@ -197,33 +165,6 @@ async fn in_use(session: &Session, name: &str) -> Result<RestoreError, RestoreEr
     })
 }
 
-async fn allow_connections(
-    session: &Session,
-    name: &str,
-    allowed: bool,
-) -> Result<(), RestoreError> {
-    let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {allowed}", ident(name));
-    let doing = "closing the old database to new sessions";
-    session.run(&sql, doing).await?;
-    Ok(())
-}
-
-/// The old database takes sessions again after a publish that failed. It is told in the log where
-/// even that fails: the error that led here is the one to report.
-async fn reopen(destination: &Destination, old: &Old) {
-    if !old.allows_connections {
-        return;
-    }
-    let opened = match destination.beside().await {
-        Ok(session) => allow_connections(&session, &old.name, true).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = opened {
-        let name = &old.name;
-        tracing::error!(%error, "ALTER DATABASE {name:?} ALLOW_CONNECTIONS true could not be run: it takes no sessions until somebody does");
-    }
-}
-
 fn is_lost(error: &RestoreError) -> bool {
     matches!(error, RestoreError::Postgres(error) if matches!(error, PostgresError::Lost { .. })
         || matches!(error, PostgresError::Query { .. }) && error.sql_state().is_none())
@@ -241,10 +182,10 @@ async fn settle(
         kept: kept.unwrap_or_default().to_owned(),
     };
     let session = destination.beside().await.map_err(|_| unknown())?;
-    let working = old_database(&session, &destination.working).await;
+    let working = is_there(&session, &destination.working).await;
     match working.map_err(|_| unknown())? {
         // The renames are one transaction: it is there, so none of them was done.
-        Some(_) => Err(error),
-        None => Ok(()),
+        true => Err(error),
+        false => Ok(()),
     }
 }

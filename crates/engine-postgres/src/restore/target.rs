@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{Findings, Outcome, Published, RestoreRequest, SegmentLoader, StepReport, Target};
+use model::{
+    Fault, Findings, Outcome, Published, RestoreRequest, SegmentLoader, StepReport, Target,
+};
 
 use super::destination::Destination;
 use super::dictionary::Dictionary;
@@ -163,16 +165,26 @@ impl Target for PostgresTarget {
             Ok(published) => Ok(published),
             // Nobody can tell which one is the old one: both stay.
             Err(error @ RestoreError::SwapUnknown { .. }) => Err(error.into()),
-            Err(error) => {
-                self.drop_working().await?;
-                Err(error.into())
-            }
+            Err(error) => match self.drop_working().await {
+                Ok(()) => Err(error.into()),
+                Err(dropping) => Err(RestoreError::LeftBehind {
+                    reason: sentence(&error),
+                    working: self.destination.working.clone(),
+                    dropping: sentence(&dropping),
+                }
+                .into()),
+            },
         }
     }
 
     async fn discard(self: Box<Self>) -> Outcome<()> {
         Ok(self.drop_working().await?)
     }
+}
+
+fn sentence(error: &RestoreError) -> String {
+    let fault: &dyn Fault = error;
+    fault.sentence()
 }
 
 fn before_prepare() -> RestoreError {

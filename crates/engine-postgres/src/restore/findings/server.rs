@@ -18,6 +18,16 @@ const FOR_SUPERUSERS: [&str; 6] = [
     "TEXT SEARCH PARSER",
 ];
 
+/// DDL of a newer server is not made for an older one.
+pub(super) fn version(look: &mut Look, session: &Session, facts: &DatabaseFacts) {
+    let (source, target) = (facts.server_version_num / 10_000, session.major());
+    if source > target {
+        look.warn(format!(
+            "the saveset is from PostgreSQL {source}, the target is {target}: what {target} does not know yet ends the restore"
+        ));
+    }
+}
+
 pub(super) async fn extensions(
     look: &mut Look,
     session: &Session,

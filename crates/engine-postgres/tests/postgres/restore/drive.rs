@@ -16,6 +16,8 @@ use super::saved::{Pieces, Saved};
 pub struct Restored {
     pub published: Published,
     pub errors: Vec<String>,
+    /// Warnings of the findings; those told later are in `progress`.
+    pub warned: Vec<String>,
     pub progress: Arc<RecordedProgress>,
 }
 
@@ -66,6 +68,21 @@ pub async fn restore_as_superuser(server: &Server, saved: &Saved, name: &str) ->
     to_the_end(target.await?, saved, progress).await
 }
 
+/// As [`restore`], with the programs that fit another server.
+pub async fn restore_with_tools_of(
+    tools: &Server,
+    server: &Server,
+    saved: &Saved,
+    name: &str,
+) -> Outcome<Restored> {
+    let progress = Arc::new(RecordedProgress::new());
+    let request = saved.request(name, Arc::clone(&progress) as _);
+    let credentials = credentials(&server.least_rights_role());
+    let (engine, site) = (engine(tools), site(server));
+    let target = engine.open_target(&site, Some(&credentials), request);
+    to_the_end(target.await?, saved, progress).await
+}
+
 /// All steps up to publish, with two loaders side by side.
 pub async fn restore(
     server: &Server,
@@ -85,9 +102,10 @@ async fn to_the_end(
     progress: Arc<RecordedProgress>,
 ) -> Outcome<Restored> {
     match steps(&mut *target, saved).await {
-        Ok(errors) => Ok(Restored {
+        Ok((warned, errors)) => Ok(Restored {
             published: target.publish().await?,
             errors,
+            warned,
             progress,
         }),
         Err(error) => {
@@ -97,14 +115,14 @@ async fn to_the_end(
     }
 }
 
-async fn steps(target: &mut dyn Target, saved: &Saved) -> Outcome<Vec<String>> {
+async fn steps(target: &mut dyn Target, saved: &Saved) -> Outcome<(Vec<String>, Vec<String>)> {
     let found = target.findings().await?;
     assert_eq!(found, target.findings().await?, "looking changes nothing");
     target.prepare().await?;
     load(target, saved).await?;
     let mut errors = target.build(2).await?.errors;
     errors.extend(target.postscript().await?.errors);
-    Ok(errors)
+    Ok((found.warnings, errors))
 }
 
 /// Loads every range; two streams take turns, so that they are in one table at once.

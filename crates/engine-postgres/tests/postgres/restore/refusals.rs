@@ -6,6 +6,7 @@ use model::{Blame, Engine, Findings, Outcome, RestoreRequest, SecretString};
 use testkit::RecordedProgress;
 use testkit::digest::{assert_equal, digest};
 use testkit::postgres::Server;
+use tokio_postgres::NoTls;
 
 use super::drive::{credentials, engine, load, open, restore, site};
 use super::saved::{Saved, Stuck};
@@ -117,7 +118,18 @@ async fn replacing_ends_sessions_and_keeps_the_old_database() {
         steps.contains("end the sessions in \"shop\" (1 now)"),
         "{steps}"
     );
+    // An application that comes back at once, again and again.
+    let url = server.url("shop", "visitor");
+    let stubborn = tokio::spawn(async move {
+        loop {
+            if let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await {
+                tokio::spawn(connection);
+                while client.simple_query("SELECT 1").await.is_ok() {}
+            }
+        }
+    });
     let restored = restore(&server, &saved, replace, "shop").await.unwrap();
+    stubborn.abort();
     let kept = restored.published.kept.expect("the old one is kept");
     let kept = kept.last().to_owned();
     assert!(
@@ -155,7 +167,7 @@ async fn a_target_that_is_in_use_stays_and_the_restore_leaves_nothing() {
     let replace = |request: &mut RestoreRequest| request.replace_existing = true;
     let (code, blame, text) = refused(restore(&server, &saved, replace, "shop").await);
     assert_eq!((code, blame), ("target-in-use", Blame::Conflict));
-    assert!(text.contains("\"postgres\""), "{text}");
+    assert!(text.contains(" of postgres "), "{text}");
     assert_eq!(databases(&server), "postgres shop");
     session.simple_query("SELECT 1").await.unwrap();
     assert_eq!(server.psql("shop", "SELECT count(*) FROM s.item"), "1000");

@@ -5,7 +5,7 @@ use model::RestoreRequest;
 use testkit::digest::{Digest, assert_equal, digest};
 use testkit::postgres::Server;
 
-use super::drive::{restore, restore_as_superuser};
+use super::drive::{restore, restore_as_superuser, restore_with_tools_of};
 use super::refusals::small;
 use super::round_trip::similar;
 use super::saved::Saved;
@@ -84,10 +84,7 @@ async fn a_schema_public_that_was_dropped_or_given_away_is_so_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_another_encoding_comes_back_in_it() {
-    for (encoding, word) in [
-        ("LATIN1", "'h\u{e9}llo'"),
-        ("SQL_ASCII", "E'\\xff\\xfe'"),
-    ] {
+    for (encoding, word) in [("LATIN1", "'h\u{e9}llo'"), ("SQL_ASCII", "E'\\xff\\xfe'")] {
         let server = Server::version(17).start();
         with_app(&server);
         server.psql(
@@ -170,6 +167,26 @@ async fn a_database_of_14_comes_back_on_18() {
     );
     let expected = super::round_trip::rows_of(&old, "shop").await;
     assert_equal(&expected, &super::round_trip::rows_of(&new, "shop").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_database_of_18_comes_back_on_14_with_a_warning() {
+    let new = Server::version(18).start();
+    let saved = small(&new).await;
+    let old = Server::version(14).start();
+    with_app(&old);
+    // The tools of 18 wrote it, so those of 18 must restore it.
+    let restored = restore_with_tools_of(&new, &old, &saved, "copy")
+        .await
+        .unwrap();
+    assert_eq!(restored.errors, [""; 0]);
+    assert_eq!(restored.warned.len(), 1, "{:?}", restored.warned);
+    assert!(
+        restored.warned[0].contains("PostgreSQL 18"),
+        "{:?}",
+        restored.warned
+    );
+    assert_equal(&rows(&new, "shop").await, &rows(&old, "copy").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
