@@ -83,8 +83,7 @@ impl Check {
         let second = session.text(sql, doing).await?;
         let mark = "SELECT pg_catalog.current_setting('search_path')";
         let kept = session.text(mark, doing).await?;
-        let same = first == second && first.as_deref() == Some(&session.pid().to_string());
-        if same && matches!(kept.as_deref(), Some("" | "\"\"")) {
+        if is_one_session(session.pid(), [&first, &second], kept.as_deref()) {
             self.found(
                 FindingLevel::Ok,
                 "session",
@@ -235,6 +234,13 @@ impl Check {
     }
 }
 
+/// Whether statements outside of a transaction met the same backend, with our settings.
+fn is_one_session(pid: i32, seen: [&Option<String>; 2], search_path: Option<&str>) -> bool {
+    let pid = pid.to_string();
+    seen.iter().all(|seen| seen.as_deref() == Some(&pid))
+        && matches!(search_path, Some("" | "\"\""))
+}
+
 /// The SQL that makes a role with exactly the rights that a backup needs.
 pub(crate) fn least_rights(role: &str, major: u32) -> String {
     let name = format!("\"{}\"", role.replace('"', "\"\""));
@@ -242,4 +248,26 @@ pub(crate) fn least_rights(role: &str, major: u32) -> String {
     format!(
         "CREATE ROLE {name} LOGIN; -- if it is not there; then \\password\nALTER ROLE {name} BYPASSRLS;\nGRANT pg_read_all_data, pg_read_all_stats{checkpoint} TO {name};"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pooler_that_changes_backends_or_loses_settings_is_seen() {
+        let (one, other) = (Some("7".to_owned()), Some("8".to_owned()));
+        assert!(is_one_session(7, [&one, &one], Some("\"\"")));
+        assert!(!is_one_session(7, [&one, &other], Some("\"\"")));
+        assert!(!is_one_session(7, [&other, &other], Some("\"\"")));
+        assert!(!is_one_session(7, [&one, &one], Some("\"$user\", public")));
+        assert!(!is_one_session(7, [&one, &None], None));
+    }
+
+    #[test]
+    fn the_advice_quotes_the_role_and_knows_the_version() {
+        let sql = least_rights("o\"dd", 14);
+        assert!(sql.contains("\"o\"\"dd\"") && !sql.contains("pg_checkpoint"));
+        assert!(least_rights("x", 15).contains("pg_checkpoint"));
+    }
 }

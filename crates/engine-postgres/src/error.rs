@@ -332,6 +332,9 @@ impl PostgresError {
                 ("catalog-changed", Blame::Busy, Retry::NewAttempt)
             }
             E::ToolMissing { .. } => ("tool-missing", Blame::Source, Retry::Never),
+            E::ToolFailed { stderr, .. } if stderr.contains("permission denied") => {
+                ("insufficient-privilege", Blame::Access, Retry::Never)
+            }
             E::ToolStart { .. } | E::ToolFailed { .. } => {
                 ("tool-failed", Blame::Source, Retry::Never)
             }

@@ -45,19 +45,19 @@ impl Table {
     pub(crate) fn qualified(&self) -> String {
         model::ObjectName::two(&self.schema, &self.name).to_string()
     }
-
-    /// As a statement names it; in ASCII, so that it means the same whatever `client_encoding`
-    /// the stream has.
-    pub(crate) fn quoted(&self) -> String {
-        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
-    }
 }
 
-/// An identifier for a statement in any `client_encoding` (the one of a COPY stream is the
-/// database's own): what is not ASCII is escaped.
+/// An identifier for a statement of a session, whose `client_encoding` is UTF8.
 pub(crate) fn quoted(name: &str) -> String {
-    if name.is_ascii() {
-        return format!("\"{}\"", name.replace('"', "\"\""));
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// An identifier for a statement on a COPY stream, whose `client_encoding` is the database's own:
+/// what is not ASCII is escaped where that encoding is another than the one of our strings. (In
+/// SQL_ASCII bytes mean nothing: names come and go as they are, and escapes are refused.)
+pub(crate) fn quoted_in(encoding: &str, name: &str) -> String {
+    if name.is_ascii() || matches!(encoding, "UTF8" | "SQL_ASCII") {
+        return quoted(name);
     }
     let mut text = String::from("U&\"");
     for c in name.chars() {
@@ -178,8 +178,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identifier_is_quoted_in_ascii() {
+    fn an_identifier_is_quoted_and_escaped_only_where_it_must_be() {
         assert_eq!(quoted("a\"b.c\\"), "\"a\"\"b.c\\\"");
-        assert_eq!(quoted("größe\\\""), "U&\"gr\\+0000F6\\+0000DFe\\\\\"\"\"");
+        assert_eq!(quoted_in("LATIN1", "plain\""), "\"plain\"\"\"");
+        assert_eq!(quoted_in("UTF8", "größe"), "\"größe\"");
+        assert_eq!(quoted_in("SQL_ASCII", "größe"), "\"größe\"");
+        let escaped = quoted_in("LATIN1", "größe\\\"");
+        assert_eq!(escaped, r#"U&"gr\+0000F6\+0000DFe\\""""#);
     }
 }

@@ -170,7 +170,8 @@ pub(crate) fn is_passing(error: &PostgresError) -> bool {
         error,
         PostgresError::ToolFailed { stderr, .. }
             // pg_dump repeats the statement that failed; it runs in the C locale.
-            if stderr.contains("LOCK TABLE ") || stderr.contains("cache lookup failed")
+            if (stderr.contains("LOCK TABLE ") && !stderr.contains("permission denied"))
+                || stderr.contains("cache lookup failed")
                 || stderr.contains("could not open relation with OID")
     );
     lock_of_dump

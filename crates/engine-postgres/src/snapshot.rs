@@ -1,5 +1,6 @@
 //! One snapshot for many streams: locks first, then the snapshot, then everybody joins it.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tempfile::NamedTempFile;
 use crate::connect::Endpoint;
 use crate::dictionary::Dump;
 use crate::error::PostgresError;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Oid};
 use crate::locks::{self, LargeObjects, Lockable, Patience};
 use crate::session::Session;
 use crate::tools::PgTools;
@@ -158,10 +159,11 @@ impl Opening<'_> {
         let id = self.export().await?;
         let mut inventory = Inventory::read(self.session).await?;
         locks::check_ours(self.session, self.tables, &inventory.tables).await?;
-        inventory.tables.retain(|table| {
-            let listed = self.tables.iter().find(|listed| listed.oid == table.oid);
-            listed.is_some_and(|listed| listed.readable)
-        });
+        let readable = self.tables.iter().filter(|table| table.readable);
+        let readable: HashSet<Oid> = readable.map(|table| table.oid).collect();
+        inventory
+            .tables
+            .retain(|table| readable.contains(&table.oid));
         let watched = Arc::new(Watched::default());
         let watch = Watch::start(
             self.session.clone(),
@@ -185,7 +187,8 @@ impl Opening<'_> {
                 server_major: self.session.major(),
                 application_name: &self.dump_name(),
                 snapshot: &id,
-                lock_timeout: self.timeout,
+                // It locks many tables in one statement, and means the statement.
+                lock_timeout: self.timeout * 3,
             };
             let excluded = self.tables.iter().filter(|table| !table.readable);
             dump.run(self.wanted, excluded).await

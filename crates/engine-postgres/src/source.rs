@@ -20,7 +20,7 @@ use crate::error::PostgresError;
 use crate::facts::{self, FACTS_VERSION, QualifiedName, TableFacts, TableKind, part};
 use crate::fingerprint::{Unlocked, shape};
 use crate::format;
-use crate::inventory::{self, Inventory, Table, quoted};
+use crate::inventory::{self, Inventory, Table, quoted_in};
 use crate::locks::LargeObjects;
 use crate::sequences::{self, Sequence};
 use crate::session::Session;
@@ -422,9 +422,10 @@ fn query_of(table: &Table, facts: &TableFacts) -> String {
     let mut columns = String::from("ctid");
     for column in &facts.columns {
         columns.push_str(", ");
-        columns.push_str(&quoted(column));
+        columns.push_str(&quoted_in(&facts.encoding, column));
     }
-    let plain = format!("SELECT {columns} FROM ONLY {}", table.quoted());
+    let [schema, name] = [&table.schema, &table.name].map(|n| quoted_in(&facts.encoding, n));
+    let plain = format!("SELECT {columns} FROM ONLY {schema}.{name}");
     match (&facts.extension_condition, is_by_ranges(table)) {
         (_, true) => plain,
         // Whatever gives the rows in another order, or a condition with an order of its own.

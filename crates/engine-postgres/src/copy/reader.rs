@@ -70,6 +70,8 @@ pub(crate) struct CopyReader {
     runtime: Handle,
     /// Whether the session is between two statements, as it must be for the next.
     idle: bool,
+    /// What came behind the end of the last statement: a parameter that changed, a notice.
+    pending: Vec<u8>,
 }
 
 /// What a canceller needs.
@@ -107,6 +109,7 @@ impl CopyReader {
             stop: Arc::new(stop),
             runtime: Handle::current(),
             idle: true,
+            pending: Vec::new(),
         })
     }
 
@@ -162,6 +165,15 @@ impl CopyReader {
         mut frames: CopyFrames,
         rows: &mut dyn RowBytes,
     ) -> Outcome<CopyEnd> {
+        let pending = std::mem::take(&mut self.pending);
+        match frames.feed(&pending, rows) {
+            Ok(Fed::More) => {}
+            Ok(Fed::Ready(_)) => {
+                let what = "an answer before the statement".to_owned();
+                return Err(self.disorder(doing, FrameError::Protocol(what)));
+            }
+            Err(e) => return Err(self.disorder(doing, e)),
+        }
         loop {
             let n = match self.wire.read(&mut self.buffer) {
                 Ok(0) => {
@@ -177,14 +189,9 @@ impl CopyReader {
             };
             match frames.feed(&self.buffer[..n], rows) {
                 Ok(Fed::More) => {}
-                // What may follow (a notice, a parameter) is of no interest before the next
-                // statement, but a message that is cut in two would be: refuse it.
-                Ok(Fed::Ready(taken)) if taken == n => {
+                Ok(Fed::Ready(taken)) => {
+                    self.pending.extend_from_slice(&self.buffer[taken..n]);
                     return frames.end().map_err(|e| self.disorder(doing, e));
-                }
-                Ok(Fed::Ready(_)) => {
-                    let what = "more than one answer to a statement".to_owned();
-                    return Err(self.disorder(doing, FrameError::Protocol(what)));
                 }
                 Err(e) => return Err(self.disorder(doing, e)),
             }
@@ -238,6 +245,9 @@ fn waits(error: &io::Error) -> bool {
 
 impl SegmentReader for CopyReader {
     fn read(&mut self, task: &SegmentTask, sink: &mut dyn PieceSink) -> Outcome<SegmentRead> {
+        if let Some(reason) = self.watched.reason() {
+            return Err(reason.into());
+        }
         let tables = self.tables.clone();
         let table = tables
             .get(task.table)

@@ -100,7 +100,8 @@ async fn a_sql_ascii_database_is_read_byte_for_byte() {
     );
     server.psql(
         "raw",
-        "CREATE TABLE t (a text); INSERT INTO t VALUES (E'\\xff\\xfe'), ('plain');",
+        "CREATE TABLE t (a text); INSERT INTO t VALUES (E'\\xff\\xfe'), ('plain');
+         CREATE TABLE \"größe\" (\"ü\" int); INSERT INTO \"größe\" VALUES (1);",
     );
     let backup = Reading::new(&server, "raw").read().await.unwrap();
     let expected = psql_copy(
@@ -110,6 +111,18 @@ async fn a_sql_ascii_database_is_read_byte_for_byte() {
         model::RowFormat::Binary,
     );
     assert!(backup.rows_of("public.t") == expected);
+    assert_eq!(backup.count_of("public.größe"), 1);
+    // A name that is no text at all is refused in words.
+    server.psql(
+        "raw",
+        "DO $$ BEGIN EXECUTE E'CREATE TABLE \"\\xff\" (a int)'; END $$",
+    );
+    let error = Reading::new(&server, "raw").read().await.err();
+    let said = error.expect("there is no such text").sentence();
+    assert!(
+        said.contains("listing the tables") && said.contains("invalid byte sequence"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
