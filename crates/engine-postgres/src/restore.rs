@@ -1,6 +1,6 @@
 //! Restoring one whole database.
 //!
-//! [`open`] gives a [`Target`](model::Target) whose steps are one file each, in this order:
+//! [`open`] gives a [`Target`] whose steps are one file each, in this order:
 //!
 //! | step | file | what it does |
 //! |---|---|---|

@@ -58,13 +58,20 @@ pub(super) async fn make_database(
                 session.close().await;
                 return Ok(());
             }
-            Err(error) if is_about_locale(&error) => *made = before,
-            Err(error) if error.sql_state() == Some(SqlState::DUPLICATE_DATABASE) => {
-                *made = before;
-                let name = destination.working.clone();
-                return Err(RestoreError::WorkingNameTaken { name });
+            Err(error) => {
+                // Where the server itself says no, it has made nothing: what may be there of that
+                // name is somebody else's.
+                if error.sql_state().is_some() {
+                    *made = before;
+                }
+                if error.sql_state() == Some(SqlState::DUPLICATE_DATABASE) {
+                    let name = destination.working.clone();
+                    return Err(RestoreError::WorkingNameTaken { name });
+                }
+                if !is_about_locale(&error) {
+                    return Err(error.into());
+                }
             }
-            Err(error) => return Err(error.into()),
         }
     }
     Err(RestoreError::Postgres(PostgresError::Misuse {

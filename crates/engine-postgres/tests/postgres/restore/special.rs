@@ -1,11 +1,14 @@
 //! What is not in every database: other encodings and locales, rights on public, extensions of
 //! one's own, things that only a superuser may make.
 
+use std::sync::Arc;
+
 use model::RestoreRequest;
+use testkit::RecordedProgress;
 use testkit::digest::{Digest, assert_equal, digest};
 use testkit::postgres::Server;
 
-use super::drive::{restore, restore_as_superuser, restore_with_tools_of};
+use super::drive::{load, open, restore, restore_as_superuser, restore_with_tools_of};
 use super::refusals::small;
 use super::round_trip::similar;
 use super::saved::Saved;
@@ -335,28 +338,57 @@ async fn ddl_that_the_role_may_not_run_ends_the_restore_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_the_target_refuses_ends_the_restore_naming_the_table() {
+async fn a_row_that_the_target_refuses_ends_the_restore_naming_the_table_and_the_reason() {
     let server = Server::version(17).start();
-    let mut saved = small(&server).await;
+    with_app(&server);
+    server.psql("postgres", "CREATE DATABASE shop OWNER app");
+    server.psql(
+        "shop",
+        "SET ROLE app; CREATE SCHEMA s; CREATE TABLE s.t (x int CHECK (x >= 0), y text);
+         INSERT INTO s.t SELECT i, repeat('y', 1000) FROM generate_series(1, 20000) AS i",
+    );
+    let mut saved = Saved::by_source(&server, "shop").await;
+    // The first value of the first row becomes negative; many more follow.
     let (_, bytes) = saved
         .ranges
         .iter_mut()
-        .find(|(task, _)| task.rows > 0)
+        .max_by_key(|(task, _)| task.rows)
         .unwrap();
-    bytes[1] = 9;
+    assert!(bytes.len() > 4 << 20);
+    bytes[6] = 0xff;
     let error = restore(&server, &saved, |_| (), "copy")
         .await
         .expect_err("it must fail");
+    let text = error.sentence();
     assert!(
-        error.sentence().contains("loading rows into s."),
+        text.contains("loading rows into s.t") && text.contains("t_x_check"),
+        "{text}"
+    );
+    let left = "SELECT count(*) FROM pg_database WHERE datname ~ 'copy'";
+    assert_eq!(server.psql("postgres", left), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_before_the_renames_loses_nothing() {
+    let server = Server::version(17).durable().start();
+    let saved = small(&server).await;
+    let mut request = saved.request("shop", Arc::new(RecordedProgress::new()));
+    request.replace_existing = true;
+    let mut target = open(&server, request).await.unwrap();
+    target.prepare().await.unwrap();
+    load(&mut *target, &saved).await.unwrap();
+    target.build(2).await.unwrap();
+    target.postscript().await.unwrap();
+    server.crash();
+    let error = target.publish().await.expect_err("the server is gone");
+    assert_eq!(error.code(), "restore-left-behind");
+    assert!(
+        error.sentence().contains("backstay_12_1_shop"),
         "{}",
         error.sentence()
     );
-    assert_eq!(
-        server.psql(
-            "postgres",
-            "SELECT count(*) FROM pg_database WHERE datname ~ 'copy'"
-        ),
-        "0"
-    );
+    server.restart();
+    for name in ["shop", "backstay_12_1_shop"] {
+        assert_eq!(server.psql(name, "SELECT count(*) FROM s.item"), "1000");
+    }
 }
