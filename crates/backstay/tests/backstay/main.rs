@@ -8,10 +8,14 @@
 mod command_line;
 mod configuration;
 mod demo;
+mod http;
 mod interrupted;
+mod kill;
+mod postgres;
 mod process;
 mod round_trip;
 mod round_trip_postgres;
 mod secrets;
 mod serving;
+mod slow_network;
 mod trial;
