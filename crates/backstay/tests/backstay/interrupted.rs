@@ -1,9 +1,11 @@
 //! What is stopped half-way, by its user or by a server that goes away, is told truly.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use testkit::postgres::{SUPERUSER, SUPERUSER_PASSWORD, Server as Postgres};
 
 use crate::process::{Done, Server, TOKEN, backstay};
@@ -53,31 +55,19 @@ fn shop(postgres: &Postgres) -> Server {
 }
 
 /// Runs the job in the background and waits until it stands before a table that is locked.
-fn running(server: &Server) -> Child {
+fn running(server: &Server) -> JoinHandle<Done> {
     let mut client = server.client(&["job", "run", "pg", "nightly", "--wait"]);
-    let client = client
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let waiting = std::thread::spawn(move || Done::of(&mut client));
     let started = Instant::now();
-    loop {
-        let listed = server.ask(&["execution", "list", "pg"]);
-        if listed[0]["status"] == "RUNNING" {
-            return client;
-        }
-        assert!(started.elapsed() < Duration::from_secs(30), "{listed:#}");
+    while server.ask(&["execution", "list", "pg", "--status", "running"]) == json!([]) {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{}",
+            server.log()
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn done(child: Child) -> Done {
-    let output = child.wait_with_output().unwrap();
-    Done {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    waiting
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,13 +84,9 @@ async fn a_run_that_is_aborted_exits_with_4() {
         .run(&["execution", "abort", "pg", "1", "--wait"])
         .exits(0)
         .says("ABORTED");
-    done(waiting).exits(4).says("ABORTED");
+    waiting.join().unwrap().exits(4).says("ABORTED");
     let savesets = server.ask(&["saveset", "list", "pg"]);
-    assert_eq!(
-        savesets,
-        serde_json::json!([]),
-        "an aborted run leaves nothing"
-    );
+    assert_eq!(savesets, json!([]), "an aborted run leaves nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +102,7 @@ async fn a_client_that_waits_outlives_a_restart_of_its_server() {
     let address = server.url.trim_start_matches("http://").to_owned();
     let (_, folder) = server.ended_by("KILL");
     let server = Server::start_at(&address, folder, &with_postgres(&postgres));
-    done(waiting).exits(1).says("FAILED");
+    waiting.join().unwrap().exits(1).says("FAILED");
     holder.batch_execute("ROLLBACK").await.unwrap();
     // It was queued again, once.
     server

@@ -207,3 +207,27 @@ fn a_running_server_can_be_tried_as_well() {
     assert!(site.starts_with("try-"), "{sites:#}");
     assert_eq!(server.ask(&["saveset", "list", site])[0]["saveset_id"], 1);
 }
+
+#[test]
+fn a_vault_of_ones_own_stays_and_its_key_is_told() {
+    let server = Server::version(17).tcp().start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    let folder = tempfile::tempdir().unwrap();
+    let vault = folder.path().join("vault");
+    let mut command = try_it(
+        folder.path(),
+        &server,
+        SUPERUSER,
+        SUPERUSER_PASSWORD,
+        "shop",
+    );
+    Done::of(command.args(["--vault", vault.to_str().unwrap()]))
+        .exits(0)
+        .says("Equal: all ")
+        .complains("this recovery key opens it: BSRK1-");
+    assert!(vault.join("vault.json").exists());
+    // A vault that is there belongs to somebody: it is refused, and nothing is dropped.
+    server.psql("postgres", "CREATE DATABASE shop_backstay_try_7");
+    Done::of(&mut command).exits(1).complains("vault");
+    assert_eq!(databases(&server), "postgres shop shop_backstay_try_7");
+}

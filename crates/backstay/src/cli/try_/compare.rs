@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine_postgres::{Holding, PostgresError};
 use serde_json::{Value, json};
 
-use super::Subject;
+use super::subject::Subject;
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::output;
