@@ -16,6 +16,8 @@ use testkit::memory_engine::{MemoryDatabase, MemoryEngine};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
+use crate::schema;
+
 pub const BASE: &str = "/data-protection/v2";
 pub const TOKEN: &str = "a-token-for-tests";
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
@@ -290,11 +292,13 @@ fn holds(method: &Method, path: &str, answer: &Answer) {
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert!(!answer.header("content-security-policy").is_empty());
     if let Some(operation) = documented(method, path) {
-        let statuses = operation["responses"].as_object().unwrap();
-        assert!(
-            statuses.contains_key(&status.to_string()),
-            "{method} {path} answered {status}, which is not documented"
-        );
+        let described = operation["responses"].get(status.to_string());
+        let described = described.unwrap_or_else(|| {
+            panic!("{method} {path} answered {status}, which is not documented")
+        });
+        if method != Method::HEAD {
+            says_what_is_documented(described, answer, &format!("{method} {path}"));
+        }
     }
     if status >= 400 && method != Method::HEAD {
         assert_eq!(answer.header("content-type"), "application/problem+json");
@@ -331,4 +335,23 @@ fn documented(method: &Method, path: &str) -> Option<&'static Value> {
         method.as_str().to_lowercase()
     };
     paths[template].get(method)
+}
+
+/// The body is of the kind that the document names, and has the shape of its schema.
+fn says_what_is_documented(described: &Value, answer: &Answer, request: &str) {
+    let kind = answer.header("content-type").split(';').next().unwrap();
+    let Some(contents) = described.get("content") else {
+        assert_eq!(
+            answer.text, "",
+            "{request} has a body that is not documented"
+        );
+        return;
+    };
+    let content = contents
+        .get(kind)
+        .unwrap_or_else(|| panic!("{request} answered {kind:?}, which is not documented"));
+    if kind.ends_with("json") {
+        let checked = schema::check(&DOCUMENT, &content["schema"], &answer.json(), "");
+        assert_eq!(checked, Ok(()), "{request}");
+    }
 }

@@ -16,6 +16,7 @@ mod logged;
 mod restores;
 mod samples_hold;
 mod savesets;
+mod schema;
 mod service;
 mod shape;
 mod sites;
