@@ -202,6 +202,9 @@ impl Session {
         let lost = || PostgresError::Lost {
             doing: "taking over a stream".into(),
         };
+        // A prepared statement is closed some time after its use, and the answer to that must not be
+        // on its way when the stream is taken: whatever was sent before this is answered before it.
+        self.run("SELECT", "taking over a stream").await?;
         let back = self.wire.take().ok_or_else(lost)?;
         let cancel = self.cancel.take().ok_or_else(lost)?;
         self.driver.abort();

@@ -75,9 +75,15 @@ impl PostgresSource {
         self.held.watched.reason().unwrap_or(error)
     }
 
+    /// One of the streams that nothing reads from yet: the session that watches whom we block must
+    /// not stand behind long queries.
+    fn spare_session(&self) -> &Session {
+        self.held.streams.first().unwrap_or(&self.held.session)
+    }
+
     async fn parts(&mut self) -> Result<Vec<DictionaryPart>, PostgresError> {
         let dump = self.held.dump.reopen().map_err(reopened)?;
-        let session = self.held.session.as_ref();
+        let session = self.spare_session();
         let database = dictionary::database_facts(session, &self.held.tools).await?;
         self.wanted.progress.objects_done(Phase::Dictionary, 1);
         let database = serde_json::to_vec(&database).map_err(|e| written(e.into()))?;
@@ -103,7 +109,7 @@ impl PostgresSource {
     }
 
     async fn make_plan(&mut self) -> Result<SourcePlan, PostgresError> {
-        let session = self.held.session.as_ref();
+        let session = self.spare_session();
         let inventory = &self.held.inventory;
         let large = self.large_objects_size(session).await?;
         self.tell_without_rows(inventory);

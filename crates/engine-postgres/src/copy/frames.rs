@@ -189,8 +189,8 @@ impl CopyFrames {
         Ok(Fed::More)
     }
 
-    /// A message's type and length are known; takes a row at once where its front is there.
-    /// Answers the bytes of `rest` that it took.
+    /// A message's type and length are known; takes what is there of a row at once, mostly all of
+    /// it. Answers the bytes of `rest` that it took.
     fn begin_message(
         &mut self,
         head: [u8; 5],
@@ -217,8 +217,9 @@ impl CopyFrames {
         }
         let needed = FRONT.min(body);
         if rest.len() >= needed {
-            self.front(&rest[..needed], body, rows)?;
-            return Ok(needed);
+            let there = body.min(rest.len());
+            self.front(&rest[..there], body, rows)?;
+            return Ok(there);
         }
         self.state = State::Front {
             have: [0; FRONT],
@@ -228,7 +229,7 @@ impl CopyFrames {
         Ok(0)
     }
 
-    /// The front of a CopyData message is complete.
+    /// The front of a CopyData message is complete; `have` may hold more of the message.
     fn front(
         &mut self,
         have: &[u8],
@@ -295,7 +296,7 @@ impl CopyFrames {
 
     fn text_front(&mut self, have: &[u8], body: usize) -> Result<Front, FrameError> {
         let wrong = || FrameError::Protocol("a line that does not begin with a ctid".into());
-        let end = have
+        let end = have[..FRONT.min(have.len())]
             .iter()
             .position(|b| matches!(b, b'\t' | b'\n'))
             .ok_or_else(wrong)?;
