@@ -8,7 +8,7 @@
 //! | DICTIONARY | `prepare`, `loan` | makes the working database and everything that rows need |
 //! | DATA | `load`, `pages` | COPY FROM STDIN; pages of large objects |
 //! | BUILD | `build` | indexes, keys, triggers, policies |
-//! | POSTSCRIPT | `postscript`, `rights`, `settings`, `large_objects` | values, grants, refreshes, settings |
+//! | POSTSCRIPT | `postscript`, `rights`, `settings`, `large_objects`, `statistics` | values, grants, refreshes, settings |
 //! | publish | `publish` | renames the result into place; what stood there is kept |
 //!
 //! A database is restored beside the old one under a *working name* and renamed at the end, so
@@ -38,6 +38,7 @@ mod quote;
 mod rights;
 mod settings;
 mod statements;
+mod statistics;
 mod target;
 mod toc;
 

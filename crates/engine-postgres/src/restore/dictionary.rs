@@ -25,6 +25,8 @@ pub(super) struct Dictionary {
     pub(super) before_rows: Toc,
     /// What is made after them.
     pub(super) after_rows: Toc,
+    /// What goes with them: statistics of tables.
+    beside_rows: Toc,
     /// What restores it.
     pub(super) program: Program,
     has_large_objects: bool,
@@ -55,11 +57,13 @@ impl Dictionary {
         let has_large_objects = to_file(reader, part::LARGE_OBJECTS, &large_objects).await?;
         let listing = folder.path().join("listing");
         let before = program.list(&dump, "pre-data", &listing).await?;
+        let beside = program.list(&dump, "data", &listing).await?;
         let after = program.list(&dump, "post-data", &listing).await?;
         Ok(Dictionary {
             facts,
             before_rows: Toc::parse(&before),
             after_rows: Toc::parse(&after),
+            beside_rows: Toc::parse(&beside),
             program,
             has_large_objects,
             folder,
@@ -83,6 +87,13 @@ impl Dictionary {
         file.write_all(list(entries).as_bytes())
             .map_err(failed(doing))?;
         Ok(path)
+    }
+
+    /// The planner's statistics, of tables and of indexes.
+    pub(super) fn statistics(&self) -> impl Iterator<Item = &Entry> {
+        let all = self.beside_rows.entries.iter();
+        let all = all.chain(&self.after_rows.entries);
+        all.filter(|entry| entry.kind == "STATISTICS DATA")
     }
 
     /// A path for a file of ours.

@@ -11,12 +11,12 @@ use super::prepare::{arguments, runs};
 use super::quote::qualified;
 use super::rights::{self, Rights};
 use super::toc::{Entry, Step};
-use super::{large_objects, loan, settings};
+use super::{large_objects, loan, settings, statistics};
 use crate::error::PostgresError;
 use crate::facts::{QualifiedName, SequenceFacts, part};
 use crate::session::Session;
 
-/// How many sequences, or tables, one statement is about.
+/// How many sequences one statement sets.
 const BATCH: usize = 200;
 
 /// Everything that waits for rows, keys and indexes.
@@ -50,7 +50,7 @@ pub(super) async fn run(
         progress.objects_done(Phase::Postscript, 1);
     }
     if !request.skip_statistics {
-        gather_statistics(&session).await?;
+        statistics::bring_back(&session, dictionary, decisions, progress).await?;
     }
     session.close().await;
     let made = event_triggers(dictionary, decisions).await?;
@@ -115,18 +115,6 @@ async fn fill(session: &Session, view: &QualifiedName) -> Result<Option<String>,
         }
         Err(error) => Err(error.into()),
     }
-}
-
-async fn gather_statistics(session: &Session) -> Result<(), RestoreError> {
-    let sql = include_str!("../../sql/tables_to_analyze_14.sql");
-    let doing = "gathering the planner's statistics";
-    let rows = session.rows(sql, &[], doing).await?;
-    let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    for some in tables.chunks(BATCH) {
-        let sql = format!("ANALYZE {}", some.join(", "));
-        session.run(&sql, doing).await?;
-    }
-    Ok(())
 }
 
 /// The last of the dictionary: they would have fired on everything before.

@@ -32,6 +32,9 @@ pub(super) async fn publish(
     request: &RestoreRequest,
 ) -> Result<Published, RestoreError> {
     let session = destination.beside().await?;
+    // Rows were committed without waiting for the disk; this commit waits for them all.
+    let durably = "SET synchronous_commit = on";
+    session.run(durably, "making the result durable").await?;
     let (working, target) = (ident(&destination.working), ident(&destination.target));
     let rename = format!("ALTER DATABASE {working} RENAME TO {target}");
     let mut kept = None;

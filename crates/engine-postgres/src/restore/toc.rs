@@ -52,8 +52,8 @@ pub(super) enum Step {
     Rights,
     /// Event triggers, which would fire on our own DDL: the very last.
     EventTriggers,
-    /// Never: what belongs to the database itself comes from its facts, rows from segments, and
-    /// subscriptions are made on request only.
+    /// Never here: what belongs to the database itself comes from its facts, rows from segments,
+    /// statistics have a step of their own, and subscriptions are made on request only.
     Never,
 }
 

@@ -392,3 +392,52 @@ async fn a_server_that_dies_before_the_renames_loses_nothing() {
         assert_eq!(server.psql(name, "SELECT count(*) FROM s.item"), "1000");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_outlives_a_crash_at_once() {
+    // Nothing but a commit that waits brings WAL to the disk here.
+    let server = Server::version(17)
+        .durable()
+        .setting("wal_writer_delay", "10s")
+        .setting("wal_writer_flush_after", "1GB")
+        .start();
+    let saved = small(&server).await;
+    restore(&server, &saved, |_| (), "copy").await.unwrap();
+    server.crash();
+    server.restart();
+    assert_equal(&rows(&server, "shop").await, &rows(&server, "copy").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_of_18_come_back_and_missing_ones_are_gathered() {
+    let server = Server::version(18).setting("autovacuum", "off").start();
+    with_app(&server);
+    server.psql("postgres", "CREATE DATABASE shop OWNER app");
+    server.psql(
+        "shop",
+        "SET ROLE app; CREATE SCHEMA s;
+         CREATE TABLE s.known (id int PRIMARY KEY, x int); CREATE TABLE s.both (x int, y int);
+         CREATE STATISTICS s.xy (ndistinct) ON x, y FROM s.both; CREATE TABLE s.never (z int);
+         INSERT INTO s.known SELECT i, i % 7 FROM generate_series(1, 700) AS i;
+         INSERT INTO s.both SELECT i, i FROM generate_series(1, 100) AS i;
+         ANALYZE s.known; INSERT INTO s.never SELECT generate_series(1, 50);
+         INSERT INTO s.known SELECT i, i FROM generate_series(1001, 2000) AS i",
+    );
+    let saved = Saved::by_source(&server, "shop").await;
+    let restored = restore(&server, &saved, |_| (), "copy").await.unwrap();
+    assert_eq!(restored.progress.notes(), [""; 0]);
+    // Those of the source, from before the second half was there: nobody has gathered new ones.
+    let known = "SELECT attname, n_distinct, most_common_vals FROM pg_stats WHERE tablename = 'known' ORDER BY 1";
+    let expected = server.psql("shop", known);
+    assert!(expected.contains("x|7|"), "{expected}");
+    assert_eq!(server.psql("copy", known), expected);
+    let gathered = "SELECT string_agg(DISTINCT tablename, ' ' ORDER BY tablename) FROM pg_stats WHERE schemaname = 's'";
+    assert_eq!(server.psql("copy", gathered), "both known never");
+    assert_eq!(
+        server.psql(
+            "copy",
+            "SELECT count(*) FROM pg_stats_ext WHERE n_distinct IS NOT NULL"
+        ),
+        "1"
+    );
+}
