@@ -62,7 +62,9 @@ pub use jobs::{
     TargetSiteDetails,
 };
 pub use objects::{Exclusion, JobObject, ListedObject};
-pub use operations::{Access, BASE_PATH, Facts, Method, Operation, Parameter, ParameterKind};
+pub use operations::{
+    Access, BASE_PATH, Facts, Method, Operation, Parameter, ParameterKind, ParameterSchema,
+};
 pub use paging::{Page, PageLinks};
 pub use problem::{Code, ProblemDocument};
 pub use query::{

@@ -3,7 +3,10 @@
 //! Router, access table and metric labels match on [`Operation`] exhaustively, so an operation
 //! without a rule does not compile; a test holds the OpenAPI document against it.
 
+use model::{ExecutionStatus, JobType, ObjectType, RunType};
 use strum::{Display, EnumIter, EnumString};
+
+use crate::words::all;
 
 /// What stands before the path of every operation of the contract.
 pub const BASE_PATH: &str = "/data-protection/v2";
@@ -49,11 +52,47 @@ pub struct Parameter {
     pub name: &'static str,
     /// What it does.
     pub text: &'static str,
-    /// `string`, `integer` or `boolean`.
-    pub schema: &'static str,
+    /// What its value may be.
+    pub schema: ParameterSchema,
 }
 
-const fn query(name: &'static str, schema: &'static str, text: &'static str) -> Parameter {
+/// What the value of a parameter may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ParameterSchema {
+    /// Any text.
+    Text,
+    /// true, false, or no value at all.
+    Flag,
+    /// A whole number of 1 or more.
+    Count,
+    /// Rows of a page.
+    PageSize,
+    /// RFC 3339.
+    Moment,
+    /// BACKUP or RESTORE; any letter case is read.
+    JobType,
+    /// FULL or DELTA; any letter case is read.
+    RunType,
+    /// A status of an execution; any letter case is read.
+    Status,
+    /// DATABASE; any letter case is read.
+    Database,
+}
+
+impl ParameterSchema {
+    /// The words of a closed set, in capitals.
+    pub fn words(self) -> Option<Vec<String>> {
+        match self {
+            ParameterSchema::JobType => Some(all::<JobType>()),
+            ParameterSchema::RunType => Some(all::<RunType>()),
+            ParameterSchema::Status => Some(all::<ExecutionStatus>()),
+            ParameterSchema::Database => Some(vec![ObjectType::Database.to_string()]),
+            _ => None,
+        }
+    }
+}
+
+const fn query(name: &'static str, schema: ParameterSchema, text: &'static str) -> Parameter {
     Parameter {
         kind: ParameterKind::Query,
         name,
@@ -67,19 +106,19 @@ const fn header(name: &'static str, text: &'static str) -> Parameter {
         kind: ParameterKind::Header,
         name,
         text,
-        schema: "string",
+        schema: ParameterSchema::Text,
     }
 }
 
-const PAGE: Parameter = query("page", "integer", "The page, from 1.");
+const PAGE: Parameter = query("page", ParameterSchema::Count, "The page, from 1.");
 const PAGE_SIZE: Parameter = query(
     "page-size",
-    "integer",
+    ParameterSchema::PageSize,
     "Rows of a page, 1 to 1000; 10 by default.",
 );
 const SEARCH: Parameter = query(
     "search",
-    "string",
+    ParameterSchema::Text,
     "Only names that hold this text, in any letter case.",
 );
 const IF_MATCH: Parameter = header(
@@ -98,14 +137,14 @@ const IDEMPOTENCY: Parameter = header(
 pub(crate) const JOBS: &[Parameter] = &[
     query(
         "is-active",
-        "boolean",
+        ParameterSchema::Flag,
         "true or without a value: active jobs; false: the others; absent: all.",
     ),
     PAGE,
     PAGE_SIZE,
     query(
         "job-type",
-        "string",
+        ParameterSchema::JobType,
         "Backup or Restore, in any letter case; absent: both.",
     ),
 ];
@@ -114,28 +153,28 @@ pub(crate) const EXECUTIONS: &[Parameter] = &[
     PAGE_SIZE,
     query(
         "status",
-        "string",
+        ParameterSchema::Status,
         "Only executions of this status, in any letter case.",
     ),
     query(
         "job-type",
-        "string",
+        ParameterSchema::JobType,
         "Backup or Restore, in any letter case; absent: both.",
     ),
     query(
         "since",
-        "string",
+        ParameterSchema::Moment,
         "Only executions that started then or later (RFC 3339).",
     ),
     query(
         "until",
-        "string",
+        ParameterSchema::Moment,
         "Only executions that started before then (RFC 3339).",
     ),
 ];
 pub(crate) const EXECUTE_QUERY: &[Parameter] = &[query(
     "run_type",
-    "string",
+    ParameterSchema::RunType,
     "Full or Delta, in any letter case; also in the body.",
 )];
 const EXECUTE: &[Parameter] = &[EXECUTE_QUERY[0], CREDENTIALS, IDEMPOTENCY];
@@ -144,10 +183,14 @@ pub(crate) const PAGES: &[Parameter] = &[PAGE, PAGE_SIZE];
 pub(crate) const BROWSE: &[Parameter] = &[
     query(
         "parent_name",
-        "string",
+        ParameterSchema::Text,
         "What to look into; DBC, the root of the site, by default.",
     ),
-    query("parent_type", "string", "Its type; DATABASE by default."),
+    query(
+        "parent_type",
+        ParameterSchema::Database,
+        "Its type; DATABASE by default.",
+    ),
     SEARCH,
 ];
 const CHANGE: &[Parameter] = &[IF_MATCH];

@@ -3,7 +3,7 @@
 //! The routes give method, path, request body and the answer that is no error. What every operation
 //! has by rule is added here: parameters, errors, headers of answers, who may call it.
 
-use contract::{Access, Code, Facts, Operation, Parameter, ParameterKind};
+use contract::{Access, Code, Facts, Operation, Page, Parameter, ParameterKind, ParameterSchema};
 use serde_json::{Map, Value, json};
 use strum::IntoEnumIterator;
 
@@ -113,12 +113,28 @@ fn parameter(parameter: &Parameter) -> Value {
         "in": place,
         "required": false,
         "description": parameter.text,
-        "schema": {"type": parameter.schema}
+        "schema": schema_of(parameter.schema)
     });
-    if parameter.schema == "boolean" {
+    if parameter.schema == ParameterSchema::Flag {
         value["allowEmptyValue"] = json!(true);
     }
     value
+}
+
+fn schema_of(schema: ParameterSchema) -> Value {
+    match schema {
+        ParameterSchema::Text => json!({"type": "string"}),
+        ParameterSchema::Flag => json!({"type": "boolean"}),
+        ParameterSchema::Count => json!({"type": "integer", "format": "int64", "minimum": 1}),
+        ParameterSchema::PageSize => json!({
+            "type": "integer", "minimum": 1, "maximum": Page::MAX_SIZE, "default": Page::DEFAULT_SIZE
+        }),
+        ParameterSchema::Moment => json!({"type": "string", "format": "date-time"}),
+        ParameterSchema::JobType
+        | ParameterSchema::RunType
+        | ParameterSchema::Status
+        | ParameterSchema::Database => json!({"type": "string", "enum": schema.words()}),
+    }
 }
 
 /// Headers that answers have by rule.
@@ -166,7 +182,8 @@ fn require_all_keys(document: &mut Value) {
     for name in ANSWERS {
         let schema = &mut document["components"]["schemas"][name];
         require_keys_of(schema);
-        if let Some(parts) = schema["allOf"].as_array_mut() {
+        // Not by index: that would put a null where there is none.
+        if let Some(Value::Array(parts)) = schema.get_mut("allOf") {
             parts.iter_mut().for_each(require_keys_of);
         }
     }

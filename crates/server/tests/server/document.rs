@@ -80,3 +80,20 @@ fn every_reference_in_the_document_leads_somewhere() {
     }
     check(&document, &document);
 }
+
+#[test]
+fn nothing_in_the_document_is_null_but_a_word_that_may_be() {
+    fn check(value: &Value, path: &str) {
+        match value {
+            Value::Null => panic!("{path} is null"),
+            Value::Object(map) => map
+                .iter()
+                .for_each(|(key, v)| check(v, &format!("{path}/{key}"))),
+            Value::Array(items) if !path.ends_with("/enum") => {
+                items.iter().for_each(|v| check(v, &format!("{path}[]")));
+            }
+            _ => {}
+        }
+    }
+    check(&document(), "");
+}
