@@ -12,5 +12,6 @@ mod objects;
 mod reading;
 mod restore;
 mod snapshot;
+mod standby;
 mod tls;
 mod versions;
