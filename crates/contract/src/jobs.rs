@@ -155,6 +155,7 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobRequest {
     /// For people.
+    #[schema(min_length = 1, max_length = 255)]
     pub name: String,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

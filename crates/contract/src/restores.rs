@@ -18,6 +18,7 @@ use crate::quirks::{SKIP_STATISTICS, SKIP_STATISTICS_RIGHTLY, id_text, skip_stat
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestoreRequest {
     /// The name of the RESTORE job that is made.
+    #[schema(min_length = 1, max_length = 255)]
     pub name: String,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,6 +28,20 @@ const ANSWERS: [&str; 15] = [
     "Skipped",
 ];
 
+/// Schemas in which a name that is not known is refused. Not those of a whole job or site: a PUT
+/// takes what a GET gives, read-only fields too.
+const CLOSED: [&str; 9] = [
+    "ExecuteRequest",
+    "Exclusion",
+    "JobObject",
+    "JobSettings",
+    "RestoreJobSettings",
+    "RestoreRequest",
+    "SavesetPatch",
+    "SiteVault",
+    "TargetSiteDetails",
+];
+
 /// The document as text.
 pub fn openapi() -> String {
     let document = serde_json::to_value(routes::all().into_openapi()).unwrap_or_default();
@@ -40,6 +54,9 @@ pub fn openapi() -> String {
         complete(described, operation, facts);
     }
     require_all_keys(&mut document);
+    for name in CLOSED {
+        document["components"]["schemas"][name]["additionalProperties"] = json!(false);
+    }
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     text
@@ -125,7 +142,7 @@ fn schema_of(schema: ParameterSchema) -> Value {
     match schema {
         ParameterSchema::Text => json!({"type": "string"}),
         ParameterSchema::Flag => json!({"type": "boolean"}),
-        ParameterSchema::Count => json!({"type": "integer", "format": "int64", "minimum": 1}),
+        ParameterSchema::Count => json!({"type": "integer", "minimum": 1}),
         ParameterSchema::PageSize => json!({
             "type": "integer", "minimum": 1, "maximum": Page::MAX_SIZE, "default": Page::DEFAULT_SIZE
         }),

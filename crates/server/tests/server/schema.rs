@@ -40,6 +40,13 @@ pub fn check(document: &Value, schema: &Value, value: &Value, path: &str) -> Res
                     }
                 }
             }
+            "additionalProperties" if rule == false => {
+                for name in value.as_object().into_iter().flat_map(|map| map.keys()) {
+                    if schema["properties"].get(name).is_none() {
+                        return Err(format!("{path}: {name} is not known"));
+                    }
+                }
+            }
             "additionalProperties" => {
                 for (name, value) in value.as_object().into_iter().flatten() {
                     check(document, rule, value, &format!("{path}/{name}"))?;
@@ -84,7 +91,7 @@ pub fn check(document: &Value, schema: &Value, value: &Value, path: &str) -> Res
             }
             // Texts for people, and what other tests look at.
             "description" | "example" | "format" | "pattern" | "default" | "readOnly"
-            | "writeOnly" | "propertyNames" => {}
+            | "writeOnly" | "propertyNames" | "minLength" | "maxLength" => {}
             other => {
                 return Err(format!(
                     "{path}: the keyword {other} is not known to this test"
