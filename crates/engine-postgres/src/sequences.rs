@@ -26,9 +26,20 @@ pub(crate) struct Sequence {
     oid: Oid,
     schema: String,
     name: String,
+    readable: bool,
 }
 
 impl Sequence {
+    /// Whether the role may read its value.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// As an error or a warning names it.
+    pub(crate) fn qualified(&self) -> String {
+        model::ObjectName::two(&self.schema, &self.name).to_string()
+    }
+
     fn query(&self, place: usize) -> String {
         format!(
             "SELECT {place}::pg_catalog.int4, last_value, is_called FROM {}.{}",
@@ -46,6 +57,7 @@ pub(crate) async fn list(session: &Session) -> Result<Vec<Sequence>, PostgresErr
         oid: row.get(0),
         schema: row.get(1),
         name: row.get(2),
+        readable: row.get(3),
     });
     Ok(sequences.collect())
 }
@@ -113,7 +125,7 @@ async fn read_one(
             answer => return answer,
         }
     }
-    let name = model::ObjectName::two(&sequence.schema, &sequence.name);
+    let name = sequence.qualified();
     Err(PostgresError::Locked {
         seconds: u64::from(TRIES) / 2,
         holders: format!("somebody holds ACCESS EXCLUSIVE on the sequence {name}"),
@@ -127,7 +139,7 @@ async fn gone(
     sequence: &Sequence,
     progress: &dyn Progress,
 ) -> Result<Vec<SequenceFacts>, PostgresError> {
-    let name = model::ObjectName::two(&sequence.schema, &sequence.name);
+    let name = sequence.qualified();
     let names = crate::inventory::names_of(session, &[sequence.oid]).await?;
     if let Some((schema, new_name)) = names.get(&sequence.oid) {
         return Err(PostgresError::CatalogChanged {

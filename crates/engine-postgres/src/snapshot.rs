@@ -81,7 +81,7 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
         };
         match opening.attempt().await {
             Ok(attempt) => {
-                tell_skipped(wanted, &tables, large_objects);
+                wanted.skip(unreadable(&tables, large_objects));
                 return Ok(Held {
                     session,
                     streams,
@@ -117,27 +117,35 @@ fn refuse_unreadable(
     tables: &[Lockable],
     large_objects: LargeObjects,
 ) -> Result<(), PostgresError> {
-    let unreadable = unreadable(tables, large_objects);
-    if unreadable.is_empty() || wanted.skip_without_rights {
-        return Ok(());
+    match wanted.skip_without_rights {
+        true => Ok(()),
+        false => wanted.refuse(unreadable(tables, large_objects)),
     }
-    let more = match unreadable.len() {
-        0..=10 => String::new(),
-        n => format!(" and {} more", n - 10),
-    };
-    let some: Vec<String> = unreadable.into_iter().take(10).collect();
-    Err(PostgresError::NoRights {
-        role: wanted.endpoint.user().to_owned(),
-        objects: format!("{}{more}", some.join(", ")),
-    })
 }
 
-fn tell_skipped(wanted: &Wanted, tables: &[Lockable], large_objects: LargeObjects) {
-    for object in unreadable(tables, large_objects) {
-        wanted.progress.skipped(SkippedObject {
-            object,
-            reason: format!("the role {} may not read it", wanted.endpoint.user()),
-        });
+impl Wanted {
+    /// Fails where there is anything that the role may not read.
+    pub(crate) fn refuse(&self, unreadable: Vec<String>) -> Result<(), PostgresError> {
+        let more = match unreadable.len() {
+            0 => return Ok(()),
+            1..=10 => String::new(),
+            n => format!(" and {} more", n - 10),
+        };
+        let some: Vec<String> = unreadable.into_iter().take(10).collect();
+        Err(PostgresError::NoRights {
+            role: self.endpoint.user().to_owned(),
+            objects: format!("{}{more}", some.join(", ")),
+        })
+    }
+
+    /// Tells what is left out because the role may not read it.
+    pub(crate) fn skip(&self, unreadable: Vec<String>) {
+        for object in unreadable {
+            self.progress.skipped(SkippedObject {
+                object,
+                reason: format!("the role {} may not read it", self.endpoint.user()),
+            });
+        }
     }
 }
 

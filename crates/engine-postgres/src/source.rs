@@ -59,7 +59,7 @@ impl PostgresSource {
         let held = crate::snapshot::hold(&wanted).await?;
         wanted.progress.objects_done(Phase::Dictionary, 1);
         let server = Server::read(&held.session).await?;
-        let sequences = sequences::list(&held.session).await?;
+        let sequences = readable_sequences(&wanted, &held.session).await?;
         Ok(PostgresSource {
             wanted,
             held,
@@ -346,6 +346,21 @@ fn is_by_ranges(table: &Table) -> bool {
 
 fn blocks_of(bytes: u64, block_size: u64) -> u32 {
     u32::try_from(bytes.div_ceil(block_size.max(1))).unwrap_or(u32::MAX)
+}
+
+/// The sequences that are read at the end: whether they may be is known from the beginning.
+async fn readable_sequences(
+    wanted: &Wanted,
+    session: &Session,
+) -> Result<Vec<Sequence>, PostgresError> {
+    let all = sequences::list(session).await?;
+    let (readable, others): (Vec<_>, Vec<_>) = all.into_iter().partition(Sequence::is_readable);
+    let names = others.iter().map(Sequence::qualified).collect();
+    match wanted.skip_without_rights {
+        true => wanted.skip(names),
+        false => wanted.refuse(names)?,
+    }
+    Ok(readable)
 }
 
 /// The plan as it grows: the same place in each list is the same table.

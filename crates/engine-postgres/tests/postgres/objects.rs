@@ -4,7 +4,7 @@ use model::{Engine, ObjectName, ObjectType, Parent, RowFormat};
 use serde_json::json;
 use testkit::postgres::{SUPERUSER, Server};
 
-use crate::reading::{Reading, connection, engine, psql_copy};
+use crate::reading::{Reading, begin, connection, engine, psql_copy};
 
 const EVERYTHING: &str = "
 CREATE SCHEMA app;
@@ -233,4 +233,48 @@ async fn configuration_tables_of_an_extension_give_the_rows_that_are_the_users()
     );
     assert_eq!(backup.facts_of("public.config")["extension"], "plpgsql");
     assert_eq!(backup.facts_of("public.config")["encoding"], "UTF8");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_that_is_dropped_meanwhile_is_noted_and_one_that_is_renamed_begins_anew() {
+    let server = Server::version(17).start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql(
+        "shop",
+        "CREATE SEQUENCE a; CREATE SEQUENCE b START 5; CREATE TABLE t (i int)",
+    );
+    let reading = Reading::new(&server, "shop");
+    let mut source = reading.open().await.unwrap();
+    let mut backup = begin(source.as_mut()).await.unwrap();
+    server.psql("shop", "DROP SEQUENCE a");
+    backup.read_rows(source.as_mut(), 2).await.unwrap();
+    // Somebody changes the other one and takes his time: its value can be read all the same.
+    let client = server.connect("shop").await;
+    client
+        .batch_execute("BEGIN; ALTER SEQUENCE b INCREMENT 2")
+        .await
+        .unwrap();
+    backup.end(source).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    let values = backup.lines("sequences.jsonl");
+    assert_eq!(values.len(), 1, "{values:?}");
+    assert_eq!(
+        (&values[0]["name"], &values[0]["last_value"]),
+        (&json!("b"), &json!(5))
+    );
+    let notes = reading.progress.notes();
+    assert!(
+        notes.iter().any(|note| note.contains("public.a")),
+        "{notes:?}"
+    );
+
+    let mut source = Reading::new(&server, "shop").open().await.unwrap();
+    let mut backup = begin(source.as_mut()).await.unwrap();
+    server.psql("shop", "ALTER SEQUENCE b RENAME TO c");
+    backup.read_rows(source.as_mut(), 2).await.unwrap();
+    let error = backup.end(source).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.retry()),
+        ("catalog-changed", model::Retry::NewAttempt)
+    );
 }
