@@ -93,6 +93,7 @@ impl Saved {
             skip_indexes: false,
             streams: 2,
             server_execution_id: "12.1".parse().expect("it is an id"),
+            earlier: Vec::new(),
             tables: self.tables.clone(),
             objects: Vec::new(),
             facts: self.facts.clone(),
