@@ -380,7 +380,8 @@ impl Operation {
         } else {
             statuses.extend([400, 500, 503]);
         }
-        if facts.access == Access::Administrator {
+        // Not permitted, or sent by a page of another site.
+        if facts.access == Access::Administrator || facts.method != Method::Get {
             statuses.push(403);
         }
         if !facts.built {

@@ -63,8 +63,8 @@ codes! {
         "Send `x-auth-credentials: Basic base64(user:password)`; they are never stored.";
     Unauthenticated = "unauthenticated", 401, "A token is needed.",
         "Send `Authorization: Bearer TOKEN`, or Basic with the token as the password (`curl -u :TOKEN`).";
-    Forbidden = "forbidden", 403, "The token does not permit this.",
-        "Ask an administrator.";
+    Forbidden = "forbidden", 403, "This is not permitted.",
+        "Ask an administrator; pages of other sites cannot change anything at all.";
     DatabaseCredentials = "database-credentials", 403, "The database refused the credentials.",
         "Send the user and password of a database user in `x-auth-credentials: Basic base64(user:password)`.";
     AccessDenied = "access-denied", 403, "The database user lacks a right.",

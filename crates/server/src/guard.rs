@@ -43,6 +43,7 @@ pub(crate) async fn guard(
 async fn admit(state: &ServerState, mut request: Request, next: Next) -> Result<Response, Problem> {
     let access = access_of(&request);
     if access != Access::Open {
+        refuse_other_pages(&request)?;
         let token = token_of(request.headers()).ok_or_else(Problem::unauthenticated)?;
         let principal = state.catalog().verify_token(&token).await?;
         let principal = principal.ok_or_else(Problem::unauthenticated)?;
@@ -59,6 +60,18 @@ async fn admit(state: &ServerState, mut request: Request, next: Next) -> Result<
         return Ok(response);
     }
     Ok(next.run(request).await)
+}
+
+/// Browsers keep the credentials of Basic and send them along with whatever the page of another
+/// site makes them send. Such a page cannot read answers, but it must not change anything either.
+fn refuse_other_pages(request: &Request) -> Result<(), Problem> {
+    let from = request.headers().get("sec-fetch-site");
+    let elsewhere = from.is_some_and(|v| v != "same-origin" && v != "none");
+    if elsewhere && !request.method().is_safe() {
+        let detail = "A page of another site may not change anything here.";
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    Ok(())
 }
 
 /// The token of `Authorization: Bearer TOKEN`, or of Basic with the token as the password.

@@ -1,5 +1,5 @@
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Method, Request};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -55,4 +55,20 @@ async fn whether_a_path_below_the_base_exists_is_told_to_nobody_without_a_token(
         let answer = app.raw(request.body(Body::empty()).unwrap()).await;
         answer.must_fail(401, "unauthenticated");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing_even_with_the_browser_s_credentials() {
+    let app = App::that_runs_nothing().await;
+    app.site("shop").await;
+    let path = format!("/sites/shop/jobs/{}/execute", app.job("shop").await);
+    for from in ["cross-site", "same-site"] {
+        let header = [("sec-fetch-site", from)];
+        let refused = app.send_with(Method::POST, &path, &header, None).await;
+        refused.must_fail(403, "forbidden");
+    }
+    let own = [("sec-fetch-site", "same-origin")];
+    app.send_with(Method::POST, &path, &own, None)
+        .await
+        .must_be(202);
 }
