@@ -142,7 +142,13 @@ impl Target for SqliteTarget {
         publish::refuse(self.obstacles(&occupant))?;
         let (site, name, pages) = (self.site.clone(), self.name.clone(), self.pages);
         let execution = self.request.server_execution_id;
-        let make = move || WorkingFile::make(site.path(), &name, execution, pages);
+        let earlier = self.request.earlier.clone();
+        let make = move || {
+            for dead in earlier {
+                working_file::remove_left(site.path(), &name, dead)?;
+            }
+            WorkingFile::make(site.path(), &name, execution, pages)
+        };
         self.working = Some(Arc::new(blocking(make).await?));
         Ok(())
     }

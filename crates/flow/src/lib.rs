@@ -96,6 +96,7 @@
 //!     streams: 2,
 //!     limits: streams,
 //!     server_execution_id: "122.1".parse().unwrap(),
+//!     earlier: Vec::new(),
 //!     progress: Arc::new(NoProgress),
 //! };
 //! flow::restore(input, CancellationToken::new()).await?;

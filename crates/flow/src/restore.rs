@@ -59,6 +59,8 @@ pub struct RestoreInput {
     pub limits: Arc<Semaphore>,
     /// The attempt.
     pub server_execution_id: ServerExecutionId,
+    /// Earlier runs of the same restore: what a crash left of them is taken away.
+    pub earlier: Vec<ServerExecutionId>,
     /// Told how far it is.
     pub progress: Arc<dyn Progress>,
 }
@@ -179,6 +181,7 @@ async fn open_target(
         skip_indexes: options.skip_indexes,
         streams,
         server_execution_id: input.server_execution_id,
+        earlier: input.earlier.clone(),
         tables: tables(input).collect(),
         objects: contents.objects.clone(),
         facts: contents.facts.clone(),

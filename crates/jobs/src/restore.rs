@@ -262,6 +262,7 @@ impl crate::Inner {
                 settings,
                 credentials,
                 looking,
+                Vec::new(),
                 Arc::new(NoProgress),
             )
             .await?;
@@ -274,6 +275,7 @@ impl crate::Inner {
         settings: &RestoreSettings,
         credentials: Option<Credentials>,
         id: ServerExecutionId,
+        earlier: Vec<ServerExecutionId>,
         progress: Arc<dyn Progress>,
     ) -> Result<flow::RestoreInput, JobsError> {
         let target = &prepared.target.definition;
@@ -296,6 +298,7 @@ impl crate::Inner {
             streams: usize::try_from(target.soft_limit).unwrap_or(usize::MAX),
             limits: self.site_streams(&target.site_id, target.hard_limit),
             server_execution_id: id,
+            earlier,
             progress,
         })
     }

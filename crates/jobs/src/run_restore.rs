@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Ending, Leased};
+use catalog::{Ending, Execution, ExecutionFilter, Leased, Page};
 use model::{RunEvent, ServerExecutionId, SiteType};
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +38,16 @@ impl Inner {
             execution: execution.execution_id,
             attempt: 1,
         };
+        let earlier = self.earlier_runs(execution).await?;
         let input = self
-            .restore_input(&prepared, &settings, credentials, id, report.clone())
+            .restore_input(
+                &prepared,
+                &settings,
+                credentials,
+                id,
+                earlier,
+                report.clone(),
+            )
             .await?;
         let started = self.clock.now();
         let outcome = flow::restore(input, cancel.clone()).await?;
@@ -73,5 +81,23 @@ impl Inner {
             backup_set_size: outcome.bytes_read,
             ..Ending::because(event, detail)
         })
+    }
+
+    /// The newest runs of the same restore before this one; a crash may have left something of
+    /// them.
+    async fn earlier_runs(
+        &self,
+        execution: &Execution,
+    ) -> Result<Vec<ServerExecutionId>, JobsError> {
+        let filter = ExecutionFilter::of_job(&execution.site_id, execution.job_id);
+        let newest = Page::Numbered {
+            number: 1,
+            size: 20,
+        };
+        let runs = self.catalog.executions(&filter, newest).await?.rows;
+        let others = runs
+            .iter()
+            .filter(|run| run.execution_id != execution.execution_id);
+        Ok(others.filter_map(Execution::server_execution_id).collect())
     }
 }

@@ -54,6 +54,9 @@ pub struct RestoreRequest {
     pub streams: usize,
     /// Goes into the connections' `application_name` and into working names.
     pub server_execution_id: ServerExecutionId,
+    /// Earlier runs of the same restore that have ended without a result. What a crash left of
+    /// them under their working names is taken away by `prepare`, if nobody uses it.
+    pub earlier: Vec<ServerExecutionId>,
     /// The tables, in the manifest's order: a [`LoadTask`] names one by its place.
     pub tables: Vec<RestoreTable>,
     /// All objects of the saveset.

@@ -21,6 +21,8 @@ pub(super) struct Destination {
     pub(super) target: String,
     /// What it is called until it is complete.
     pub(super) working: String,
+    /// What earlier runs of the same restore called theirs.
+    pub(super) left: Vec<String>,
 }
 
 impl Destination {
@@ -36,6 +38,11 @@ impl Destination {
             application_name: format!("backstay {}", request.server_execution_id),
             own_credentials: credentials.is_some(),
             working: working_name(request.server_execution_id, &target),
+            left: request
+                .earlier
+                .iter()
+                .map(|id| working_name(*id, &target))
+                .collect(),
             target,
         })
     }

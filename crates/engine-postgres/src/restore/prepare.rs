@@ -31,6 +31,9 @@ pub(super) async fn make_database(
         // A second try of the same restore.
         drop_database(&session, &destination.working).await?;
     }
+    for left in &destination.left {
+        drop_left(&session, left, progress).await?;
+    }
     let name = ident(&destination.working);
     let tablespace = decisions.tablespace.as_ref();
     let tablespace = tablespace.map_or(String::new(), |t| format!(" TABLESPACE {}", ident(t)));
@@ -77,6 +80,31 @@ pub(super) async fn make_database(
     Err(RestoreError::Postgres(PostgresError::Misuse {
         what: "no locale at all was good enough for a database".into(),
     }))
+}
+
+/// Takes away what a crash left of an earlier run of the same restore. One that somebody is
+/// connected to stays: it may be another server's run that counts to the same number.
+async fn drop_left(
+    session: &Session,
+    name: &str,
+    progress: &dyn Progress,
+) -> Result<(), RestoreError> {
+    let sql = format!("DROP DATABASE IF EXISTS {}", ident(name));
+    match session.run(&sql, "dropping what a crash left").await {
+        Ok(()) => Ok(()),
+        Err(error)
+            if matches!(
+                error.sql_state(),
+                Some(SqlState::OBJECT_IN_USE | SqlState::INSUFFICIENT_PRIVILEGE)
+            ) =>
+        {
+            progress.warning(format!(
+                "the database {name}, left by an earlier run of this restore, stays: {error}"
+            ));
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes the working database away, whoever is connected to it.

@@ -1,6 +1,6 @@
 //! The file that pages are written into before it becomes the database.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -149,6 +149,21 @@ pub(crate) fn sole(mut working: Arc<WorkingFile>) -> Result<WorkingFile, SqliteE
             });
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Removes what a crash left of an earlier run of the same restore. Only that run ever opened it.
+pub(crate) fn remove_left(
+    directory: &Path,
+    name: &FileName,
+    earlier: ServerExecutionId,
+) -> Result<(), SqliteError> {
+    let left = directory.join(working_name(name, earlier));
+    match fs::remove_file(&left) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(SqliteError::file("removing", &left, error))
+        }
+        _ => Ok(()),
     }
 }
 

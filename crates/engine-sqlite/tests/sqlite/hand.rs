@@ -191,6 +191,7 @@ pub fn request(copy: &Copy, target: &str, progress: &Arc<RecordedProgress>) -> R
         skip_indexes: false,
         streams: 2,
         server_execution_id: "122.1".parse().unwrap(),
+        earlier: Vec::new(),
         tables: vec![RestoreTable { plan, rows, bytes }],
         objects: copy.plan.objects.clone(),
         facts: copy.facts.clone(),

@@ -271,7 +271,12 @@ async fn a_restore_that_is_killed_leaves_a_working_file_that_check_names() {
     );
     let mut again = scene.replacing();
     again.server_execution_id = "123.1".parse().unwrap();
+    again.earlier = vec!["122.1".parse().unwrap()];
     restore(scene.path(), again, &scene.copy).await.unwrap();
+    assert!(
+        !names(scene.path()).contains(&left[0]),
+        "the next run takes it away"
+    );
 }
 
 #[tokio::test]

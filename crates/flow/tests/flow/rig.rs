@@ -136,6 +136,7 @@ impl Rig {
             streams: self.streams,
             limits: self.limits.clone(),
             server_execution_id: "8.1".parse().unwrap(),
+            earlier: Vec::new(),
             progress: self.progress.clone(),
         }
     }

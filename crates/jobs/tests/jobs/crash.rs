@@ -3,7 +3,7 @@
 use model::{ExecutionStatus, SiteType};
 use testkit::memory_engine::{MemoryEngine, Stage, Trouble};
 
-use crate::node::{Node, shop, site};
+use crate::node::{Node, credentials, shop, site};
 
 #[tokio::test]
 async fn an_interrupted_backup_is_failed_with_the_reason_and_queued_again_once() {
@@ -212,19 +212,40 @@ async fn a_saveset_that_the_catalog_has_forgotten_enters_it_again_and_a_vanished
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_database_that_was_being_restored_when_an_engine_stays() {
-    // The engine outlives the server, as a database server does; what a killed restore has made
-    // stays under a working name, and the database that stood there is untouched.
+async fn what_a_killed_restore_has_left_goes_when_it_runs_again() {
+    // The engine outlives the server, as a database server does.
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::start_with(&dir, MemoryEngine::new(SiteType::Postgresql), true).await;
+    let engine = MemoryEngine::new(SiteType::Postgresql);
+    let node = Node::start_with(&dir, engine, true).await;
     let job = node.make_job(&dir).await;
     let (backup, _) = node.backed_up(job).await;
     node.engine.trouble(Stage::Publish, 1, Trouble::Hang);
-    node.restore(job, backup, "copy").await;
+    let (restore_job, _) = node.restore(job, backup, "copy").await;
     node.engine.reached(Stage::Publish, 1).await;
     let engine = node.kill().await;
     assert_eq!(engine.contents("copy"), None);
-    assert_eq!(engine.contents("shop"), Some(shop().contents()));
+    assert_eq!(engine.working_names().len(), 1);
+
+    let node = Node::start_with(&dir, engine, true).await;
+    let request = jobs::ExecuteRequest {
+        credentials: Some(credentials()),
+        ..Default::default()
+    };
+    let again = node
+        .jobs
+        .execute(&site(), restore_job, request)
+        .await
+        .unwrap();
+    let ended = node.ended(again).await;
+    assert_eq!(
+        ended.status,
+        ExecutionStatus::Successful,
+        "{}",
+        ended.status_detail
+    );
+    assert_eq!(node.engine.contents("copy"), Some(shop().contents()));
+    assert!(node.engine.working_names().is_empty());
+    node.shut_down().await;
 }
 
 #[tokio::test]

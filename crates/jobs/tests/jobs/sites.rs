@@ -50,6 +50,7 @@ async fn vault_and_recovery_key_alone_give_every_row_after_the_data_directory_is
         streams: 2,
         limits: std::sync::Arc::new(tokio::sync::Semaphore::new(2)),
         server_execution_id: contents.execution,
+        earlier: Vec::new(),
         progress: std::sync::Arc::new(model::NoProgress),
         saveset: saveset.clone(),
     };

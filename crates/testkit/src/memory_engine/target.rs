@@ -75,6 +75,10 @@ impl Target for MemoryTarget {
         for table in schema.tables {
             made.tables.insert(table, Blocks::new());
         }
+        for earlier in &self.request.earlier {
+            let left = format!("backstay_{earlier}");
+            self.shared.working.lock().unwrap().remove(&left);
+        }
         let name = self.working.clone();
         self.shared.working.lock().unwrap().insert(name, made);
         // Behind the making, so that a test finds something to discard.

@@ -324,6 +324,45 @@ async fn an_interrupted_restore_leaves_no_working_database_after_discard() {
     assert_eq!(databases(&server), "postgres shop");
 }
 
+/// A killed process discards nothing; the next run of the same restore does, unless somebody is in
+/// it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_restore_has_left_is_dropped_by_the_next_run_unless_it_is_in_use() {
+    let server = Server::version(17).start();
+    let saved = small(&server).await;
+    let again = |id: &str, progress: &Arc<RecordedProgress>| {
+        let mut request = saved.request("copy", progress.clone());
+        request.server_execution_id = id.parse().unwrap();
+        request.earlier = vec!["12.1".parse().unwrap()];
+        request
+    };
+    let progress = Arc::new(RecordedProgress::new());
+    let request = saved.request("copy", progress.clone());
+    let mut killed = open(&server, request).await.unwrap();
+    killed.prepare().await.unwrap();
+    std::mem::forget(killed);
+    assert_eq!(databases(&server), "backstay_12_1_copy postgres shop");
+
+    let somebody = server.connect("backstay_12_1_copy").await;
+    let mut second = open(&server, again("13.1", &progress)).await.unwrap();
+    second.prepare().await.unwrap();
+    assert!(databases(&server).contains("backstay_12_1_copy"));
+    assert!(
+        progress
+            .warnings()
+            .iter()
+            .any(|w| w.contains("backstay_12_1_copy"))
+    );
+    second.discard().await.unwrap();
+    drop(somebody);
+    server.psql("postgres", "SELECT pg_sleep(0.3)");
+
+    let mut third = open(&server, again("14.1", &progress)).await.unwrap();
+    third.prepare().await.unwrap();
+    assert_eq!(databases(&server), "backstay_14_1_copy postgres shop");
+    third.discard().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_may_be_repeated() {
     let server = Server::version(17).start();
