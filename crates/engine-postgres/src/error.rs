@@ -295,7 +295,7 @@ impl PostgresError {
             | SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::T_R_SERIALIZATION_FAILURE => {
-                ("source-unavailable", Blame::Source, Retry::Later)
+                ("source-unreachable", Blame::Source, Retry::Later)
             }
             _ => return None,
         })

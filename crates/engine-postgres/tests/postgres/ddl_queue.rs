@@ -172,3 +172,38 @@ async fn backups_get_through_while_tables_are_truncated_and_made_anew() {
         assert_eq!(backup.count_of("public.t"), 20_000);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_transaction_of_the_application_becomes_the_victim_of_a_deadlock() {
+    let server = shop(17);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    // Locks against the order in which a backup takes them.
+    let application = std::thread::spawn({
+        let (server, stop) = (server.clone(), stop.clone());
+        move || {
+            let mut transactions = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                server.psql(
+                    "shop",
+                    "BEGIN; LOCK TABLE u; SELECT pg_sleep(0.2); LOCK TABLE t; COMMIT;",
+                );
+                transactions += 1;
+                std::thread::sleep(Duration::from_millis(600));
+            }
+            transactions
+        }
+    });
+    let met = || server.log().contains("lock timeout");
+    for backups in 1..=20 {
+        let backup = Reading::new(&server, "shop").read().await.unwrap();
+        assert_eq!(backup.count_of("public.t"), 20_000);
+        if backups >= 4 && met() {
+            break;
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let transactions = application.join().expect("psql met no deadlock");
+    assert!(transactions > 0);
+    assert!(!server.log().contains("deadlock detected"));
+    assert!(met(), "they never met: nothing is shown");
+}
