@@ -7,6 +7,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use bytes::Bytes;
 use contract::Code;
 use scalar_api_reference::get_asset;
 use serde_json::{Value, json};
@@ -105,25 +106,26 @@ const START: &str = r#"Scalar.createApiReference('#app', {
 /// Files of the reference page; they are no operations.
 pub(crate) fn pages() -> Router<ServerState> {
     Router::new()
-        .route(
-            "/docs/scalar.js",
-            get(|| async { script(get_asset("scalar.js")) }),
-        )
-        .route(
-            "/docs/start.js",
-            get(|| async { script(Some(START.as_bytes().to_vec())) }),
-        )
+        .route("/docs/scalar.js", get(scalar))
+        .route("/docs/start.js", get(|| async { script(START.into()) }))
 }
 
-fn script(text: Option<Vec<u8>>) -> Result<Response, Problem> {
-    let headers = [
-        (CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        (CACHE_CONTROL, "public, max-age=3600"),
-    ];
-    match text {
-        Some(text) => Ok((headers, text).into_response()),
+async fn scalar() -> Result<Response, Problem> {
+    // Five megabytes, once in memory however many read them.
+    static SCRIPT: LazyLock<Option<Bytes>> =
+        LazyLock::new(|| get_asset("scalar.js").map(Bytes::from));
+    match &*SCRIPT {
+        Some(text) => Ok(script(text.clone())),
         None => Err(Problem::internal(
             "the reference page's script is not in the binary",
         )),
     }
+}
+
+fn script(text: Bytes) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, text).into_response()
 }
