@@ -92,7 +92,9 @@ impl<'a> Rights<'a> {
     fn tell(&mut self, statement: &str, error: &PostgresError) {
         let gone = error.sql_state() == Some(SqlState::UNDEFINED_OBJECT);
         let names_absent = |role: &String| {
-            statement.contains(&ident(role)) || statement.ends_with(&format!(" {role}"))
+            statement.contains(&ident(role))
+                || statement.contains(&format!(" {role} "))
+                || statement.ends_with(&format!(" {role}"))
         };
         if gone && self.absent_roles.iter().any(names_absent) {
             return;

@@ -235,6 +235,19 @@ mod tests {
         assert_eq!(ids(Step::Never), [3264, 3265, 3266]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_an_entry_or_none_and_stays_what_it_was(line in ".{0,80}", id: u32) {
+            let _ = Toc::parse(&line);
+            let line = format!("{id}; 1 2 {}", line.replace(['\n', '\r'], " "));
+            let toc = Toc::parse(&line);
+            for entry in &toc.entries {
+                proptest::prop_assert_eq!(entry.id, id);
+                proptest::prop_assert_eq!(list([entry]), format!("{line}\n"));
+            }
+        }
+    }
+
     #[test]
     fn a_list_holds_the_lines_as_they_were() {
         let toc = Toc::parse(LISTING);
