@@ -157,6 +157,7 @@ async fn a_restore_whose_server_is_killed_says_how_it_goes_on() {
     let ended = continued(&api, &failed, &roles).await;
     assert_eq!(ended["status"], "SUCCESSFUL", "{ended:#}");
     copy_is_equal(&postgres).await;
+    assert_eq!(databases(&postgres), "copy postgres shop");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,6 +204,7 @@ async fn a_restore_whose_server_is_shut_down_cleans_up_and_says_how_it_goes_on()
     let ended = continued(&api, &failed, &roles).await;
     assert_eq!(ended["status"], "SUCCESSFUL", "{ended:#}");
     copy_is_equal(&postgres).await;
+    assert_eq!(databases(&postgres), "copy postgres shop");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,7 +233,12 @@ async fn a_database_server_that_dies_fails_the_restore_and_not_the_next_one() {
     let restore = restoring(&api, &postgres, &job, &backup).await;
     postgres.crash();
     let ended = api.ended("pg", &restore).await;
-    failed_saying(&ended, &["connection to PostgreSQL"]);
+    failed_saying(&ended, &["PostgreSQL", "cannot be reached"]);
+    let why = ended["status_detail"].as_str().unwrap();
+    assert!(
+        !why.contains("refused the connection"),
+        "nobody refused: {why}"
+    );
     postgres.restart();
     let working = format!("backstay_{restore}_1_copy");
     if databases(&postgres).contains(&working) {
@@ -253,4 +260,5 @@ async fn a_database_server_that_dies_fails_the_restore_and_not_the_next_one() {
     let again = api.ended("pg", &again.is(202).id()).await;
     assert_eq!(again["status"], "SUCCESSFUL", "{again:#}");
     copy_is_equal(&postgres).await;
+    assert_eq!(databases(&postgres), "copy postgres shop");
 }

@@ -8,6 +8,7 @@
 mod command_line;
 mod configuration;
 mod demo;
+mod faults;
 mod http;
 mod interrupted;
 mod kill;
@@ -15,6 +16,7 @@ mod postgres;
 mod process;
 mod round_trip;
 mod round_trip_postgres;
+mod running;
 mod secrets;
 mod serving;
 mod slow_network;

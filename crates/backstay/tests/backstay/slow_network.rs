@@ -30,8 +30,14 @@ impl SlowNetwork {
                 let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(pass(from_client, to_server, flag.clone()));
-                tokio::spawn(pass(from_server, to_client, flag.clone()));
+                let (up, down) = (flag.clone(), flag.clone());
+                // Whoever goes takes the whole connection along, also where it stands still.
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = pass(from_client, to_server, up) => {}
+                        () = pass(from_server, to_client, down) => {}
+                    }
+                });
             }
         });
         SlowNetwork { port, stalled }
@@ -41,13 +47,18 @@ impl SlowNetwork {
         self.port
     }
 
+    /// Streams stand still from now on.
+    pub fn stall(&self) {
+        self.stalled.store(true, Ordering::Relaxed);
+    }
+
     /// Lets everything through from now on.
     pub fn flow(&self) {
         self.stalled.store(false, Ordering::Relaxed);
     }
 }
 
-/// Until one side closes; dropping the halves then tells the other one.
+/// Until one side closes.
 async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
@@ -63,6 +74,4 @@ async fn pass(
             return;
         }
     }
-    // The other side may be gone already.
-    let _ = to.shutdown().await;
 }
