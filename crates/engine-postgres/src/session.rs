@@ -1,6 +1,8 @@
 //! A session with the settings that every connection of Backstay has.
 
+use std::error::Error as _;
 use std::future::Future;
+use std::io;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -236,7 +238,15 @@ fn the_other_way_may_work(error: &PostgresError) -> bool {
     }
 }
 
+/// The server's answer to a login; or, where the connection broke before there was one, that.
 fn refused(endpoint: &Endpoint, place: &Place, source: tokio_postgres::Error) -> PostgresError {
+    let broke = source.is_closed() || source.source().is_some_and(|cause| cause.is::<io::Error>());
+    if broke {
+        return PostgresError::Unreachable {
+            address: place.to_string(),
+            source: io::Error::other(source),
+        };
+    }
     PostgresError::Login {
         address: place.to_string(),
         user: endpoint.user().to_owned(),

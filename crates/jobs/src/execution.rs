@@ -116,7 +116,7 @@ impl Inner {
             return;
         }
         let limit = words::count(u64::from(minutes), "minute");
-        let why = format!("auto abort, because it ran longer than {limit}");
+        let why = format!("Aborted automatically, because it ran longer than {limit}");
         match self.catalog.request_abort(id, &why).await {
             Ok(_) => self.stop(id, StopReason::Abort(why)),
             Err(error) => {
@@ -197,9 +197,7 @@ fn judge(
 ) -> Ending {
     match (outcome, why) {
         (Ok(done), _) => done,
-        (Err(_), Some(StopReason::Abort(why))) => {
-            Ending::because(RunEvent::Released, format!("Aborted: {why}"))
-        }
+        (Err(_), Some(StopReason::Abort(why))) => Ending::because(RunEvent::Released, why),
         (Err(_), Some(StopReason::Shutdown)) => Ending::because(
             RunEvent::Fail,
             match execution.job_type {
