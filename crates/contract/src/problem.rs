@@ -126,7 +126,7 @@ codes! {
     ShuttingDown = "shutting-down", 503, "The server is about to stop.",
         "Try again when it is back.";
     TimedOut = "timed-out", 504, "The answer took too long.",
-        "Try again; what was begun in the database was cancelled.";
+        "A change that had begun goes on to its end: look whether it is done, then try again. With an Idempotency-Key that is safe at once.";
 }
 
 impl Code {

@@ -35,7 +35,9 @@ pub(crate) async fn guard(
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => {
             let detail = format!("There was no answer within {} seconds.", limit.as_secs());
-            Problem::new(Code::TimedOut, detail).into_response()
+            Problem::new(Code::TimedOut, detail)
+                .hint(Code::TimedOut.remedy())
+                .into_response()
         }
     }
 }

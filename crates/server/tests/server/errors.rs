@@ -4,8 +4,9 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::json;
 use server::Limits;
+use testkit::memory_engine::{Stage, Trouble};
 
-use crate::app::{App, BASE, TOKEN, job_body};
+use crate::app::{App, BASE, TOKEN, job_body, restore_body};
 
 fn request(method: Method, path: &str) -> axum::http::request::Builder {
     Request::builder()
@@ -128,13 +129,30 @@ async fn too_many_listeners_to_events_are_429() {
 }
 
 #[tokio::test]
-async fn an_answer_that_takes_too_long_is_504() {
+async fn an_answer_that_takes_too_long_is_504_and_the_work_goes_on_without_it() {
     let limits = Limits {
-        request: Duration::ZERO,
+        request: Duration::from_secs(2),
         ..Limits::default()
     };
-    let app = App::with(limits, false).await;
-    app.get("/sites").await.must_fail(504, "timed-out");
+    let app = App::with(limits, true).await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    let backup = app.backup("shop", &job).await;
+    app.engine.trouble(Stage::Findings, 1, Trouble::Hang);
+    let path = format!("/sites/shop/jobs/{job}/executions/{backup}/restores");
+    app.post(&path, restore_body("copy"))
+        .await
+        .must_fail(504, "timed-out");
+    app.engine.heal();
+    // What had begun was not cut off: the restore is queued all the same.
+    let queued = async {
+        while app.get("/sites/shop/restores").await.json() == json!([]) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), queued)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
