@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Blame, Engine, Findings, Outcome, RestoreRequest, SecretString};
+use model::{Blame, Connection, Engine, Findings, Outcome, RestoreRequest, SecretString};
 use testkit::RecordedProgress;
 use testkit::digest::{assert_equal, digest};
 use testkit::postgres::Server;
@@ -412,4 +412,32 @@ async fn wrong_credentials_are_told_at_once_and_without_the_password() {
     );
     assert!(!error.sentence().contains("not this one"));
     assert!(error.hint().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_that_the_sites_url_names_is_replaced_too() {
+    let server = Server::version(18).start();
+    let saved = small(&server).await;
+    let roles = server.least_rights_role();
+    let site = Connection::Postgresql {
+        url: server.url("shop", roles.backup),
+        password: None,
+    };
+    let mut request = saved.request("shop", Arc::new(RecordedProgress::new()));
+    request.replace_existing = true;
+    let credentials = credentials(&roles);
+    let engine = engine(&server);
+    let target = engine.open_target(&site, Some(&credentials), request);
+    let mut target = target.await.unwrap();
+    target.prepare().await.unwrap();
+    load(&mut *target, &saved).await.unwrap();
+    target.build(1).await.unwrap();
+    target.postscript().await.unwrap();
+    let published = target.publish().await.unwrap();
+    let kept = published.kept.expect("the old one is kept");
+    assert_eq!(
+        server.psql(kept.last(), "SELECT count(*) FROM s.part"),
+        "1000"
+    );
+    assert_eq!(server.psql("shop", "SELECT count(*) FROM s.part"), "1000");
 }
