@@ -19,37 +19,49 @@ impl Inner {
 
     /// The site's vault, opened with the site's key. A vault that is not there yet is made, but
     /// only while the site has no saveset: an empty directory in the place of a full one is a disk
-    /// that is not mounted.
+    /// that is not mounted. That can happen under a running server, and another server can take a
+    /// vault over, so every call looks; what is known of a vault that is still the same is kept.
     ///
     /// # Errors
     /// When it cannot be reached, belongs to another server, or has vanished.
     pub(crate) async fn vault(&self, site: &SiteRecord) -> Result<Vault, JobsError> {
         let id = &site.definition.site_id;
+        let vault = self.open_or_make_vault(site).await?;
+        vault.own(&self.owner()?).await?;
         let mut opened = self.vaults.lock().await;
-        if let Some((version, vault)) = opened.get(id)
-            && *version == site.version
-        {
-            return Ok(vault.clone());
+        match opened.get(id) {
+            Some((version, known)) if *version == site.version && known.id() == vault.id() => {
+                Ok(known.clone())
+            }
+            _ => {
+                opened.insert(id.clone(), (site.version, vault.clone()));
+                Ok(vault)
+            }
         }
+    }
+
+    async fn open_or_make_vault(&self, site: &SiteRecord) -> Result<Vault, JobsError> {
+        let id = &site.definition.site_id;
         let secrets = self.catalog.site_secrets(id).await?;
         let keys = self.catalog.site_keys(id).await?;
         let site_key = SiteKey::from_text(keys.site_key.expose_secret())
             .map_err(|_| JobsError::KeysUnreadable(id.clone()))?;
         let store = open_store(site, &secrets)?;
-        let vault = match Vault::open(store.clone(), Unlock::SiteKey(&site_key)).await {
-            Err(VaultError::NoVault { .. }) if !self.catalog.has_savesets(id).await? => {
-                let recovery = keys
-                    .recovery_key
-                    .expose_secret()
-                    .parse::<RecoveryKey>()
-                    .map_err(|_| JobsError::KeysUnreadable(id.clone()))?;
-                Vault::create(store, &site_key, &recovery, &self.owner()?).await?
-            }
-            other => other?,
-        };
-        vault.own(&self.owner()?).await?;
-        opened.insert(id.clone(), (site.version, vault.clone()));
-        Ok(vault)
+        let open = || Vault::open(store.clone(), Unlock::SiteKey(&site_key));
+        match open().await {
+            Err(VaultError::NoVault { .. }) if !self.catalog.has_savesets(id).await? => {}
+            other => return Ok(other?),
+        }
+        let recovery = keys
+            .recovery_key
+            .expose_secret()
+            .parse::<RecoveryKey>()
+            .map_err(|_| JobsError::KeysUnreadable(id.clone()))?;
+        match Vault::create(store.clone(), &site_key, &recovery, &self.owner()?).await {
+            // Somebody else has made it meanwhile; the key tells whether it is ours.
+            Err(VaultError::AlreadyThere { .. }) => Ok(open().await?),
+            made => Ok(made?),
+        }
     }
 
     /// The streams of a site, shared by all its executions on this server.

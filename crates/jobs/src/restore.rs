@@ -24,7 +24,8 @@ pub struct RestoreDraft {
     pub new_name: Option<ObjectName>,
     /// Whether the new name came as `rename_to`.
     pub named_by_rename_to: bool,
-    /// Only new objects; `None`: true where a new name is given.
+    /// Only new objects; `None`: true where a new name is given and nothing is to be replaced, since
+    /// a copy replaces nothing.
     pub run_as_copy: Option<bool>,
     /// A filled target is put aside.
     pub replace_existing: bool,
@@ -73,7 +74,9 @@ impl Jobs {
             backup_job_id: job.get(),
             saveset_id,
             target_site: draft.target_site,
-            run_as_copy: draft.run_as_copy.unwrap_or(draft.new_name.is_some()),
+            run_as_copy: draft
+                .run_as_copy
+                .unwrap_or(draft.new_name.is_some() && !draft.replace_existing),
             new_name: draft.new_name,
             named_by_rename_to: draft.named_by_rename_to,
             replace_existing: draft.replace_existing,

@@ -104,15 +104,15 @@ impl Occupant {
                 format!("{why}; a restore replaces only databases."),
                 "Move it away, or restore under another name.",
             ),
-            Occupant::Empty(_) | Occupant::Filled { .. } if as_copy => (
-                "target-exists",
-                format!("A file {name} is there already, and a copy may only make new objects."),
-                "Restore under another name.",
-            ),
             Occupant::Filled { objects, .. } if !replace_existing => (
                 "target-not-empty",
                 format!("The database {name} is there already and holds {objects} objects."),
                 "Restore under another name, or set replace_existing: the present file is then kept under another name.",
+            ),
+            Occupant::Filled { .. } if as_copy => (
+                "target-exists",
+                format!("A file {name} is there already, and a copy replaces nothing."),
+                "Restore under another name, or set run_as_a_copy_job to false.",
             ),
             Occupant::Empty(_) | Occupant::Filled { .. } => return None,
         };

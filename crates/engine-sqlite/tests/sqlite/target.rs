@@ -72,7 +72,7 @@ async fn a_filled_target_is_an_obstacle_and_stays_as_it_is() {
     let scene = Scene::new().await;
     for (as_copy, replace, code) in [
         (false, false, "target-not-empty"),
-        (true, false, "target-exists"),
+        (true, false, "target-not-empty"),
         (true, true, "target-exists"),
     ] {
         let mut request = scene.request("shop.db");
@@ -217,9 +217,9 @@ async fn something_that_is_no_database_is_never_replaced() {
 async fn an_empty_database_is_used_and_kept_all_the_same() {
     let scene = Scene::new().await;
     fs::write(scene.path().join("new.db"), "").unwrap();
-    let published = restore(scene.path(), scene.request("new.db"), &scene.copy)
-        .await
-        .unwrap();
+    let mut copying = scene.request("new.db");
+    copying.as_copy = true;
+    let published = restore(scene.path(), copying, &scene.copy).await.unwrap();
     let kept = published.kept.unwrap();
     assert_eq!(
         fs::metadata(scene.path().join(kept.last())).unwrap().len(),

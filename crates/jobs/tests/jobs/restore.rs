@@ -252,3 +252,29 @@ async fn a_restore_asked_for_twice_with_one_key_is_one_restore() {
     // The database is there now, and in the way of a second restore; the answer is the first one's.
     assert_eq!(ask().await, first);
 }
+
+#[tokio::test]
+async fn a_restore_that_may_replace_is_no_copy_unless_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, job) = Node::with_job(&dir).await;
+    let (backup, _) = node.backed_up(job).await;
+    for (asked, becomes) in [(None, false), (Some(true), true), (Some(false), false)] {
+        let mut draft = draft(Some("copy"));
+        (draft.replace_existing, draft.run_as_copy) = (true, asked);
+        let made = node
+            .jobs
+            .restore(&site(), job, backup, draft, with_credentials())
+            .await
+            .unwrap();
+        let Restored::Queued {
+            job: restore_job,
+            execution,
+        } = made
+        else {
+            panic!("a plan was not asked for");
+        };
+        node.ended(execution).await;
+        let record = node.catalog().job(&site(), restore_job).await.unwrap();
+        assert_eq!(record.definition.restore.unwrap().run_as_copy, becomes);
+    }
+}
