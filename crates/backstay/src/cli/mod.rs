@@ -61,9 +61,8 @@ struct Shared {
     /// The configuration file
     #[arg(long, global = true, env = "BACKSTAY_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The server's URL [default: http://127.0.0.1:8610]
-    #[arg(long, global = true, env = "BACKSTAY_SERVER", value_name = "URL")]
-    #[arg(hide_env_values = true)]
+    /// The server's URL; else BACKSTAY_SERVER [default: http://127.0.0.1:8610]
+    #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
     /// A file that holds the token; else BACKSTAY_TOKEN or BACKSTAY_TOKEN_FILE
     #[arg(long, global = true, value_name = "FILE")]
@@ -115,7 +114,7 @@ pub struct Context {
     pub output: Output,
     /// The file's words.
     pub file: FileConfig,
-    /// `--server` or `BACKSTAY_SERVER`, not the file's.
+    /// `--server` alone: `try` uses a running server only when it is told so in so many words.
     pub chosen_server: Option<String>,
     token_file: Option<PathBuf>,
 }
@@ -160,12 +159,12 @@ impl Context {
     /// # Errors
     /// When the URL is wrong or there is no token.
     pub fn client(&self) -> Result<Client, CommandError> {
-        let default = format!("http://{DEFAULT_LISTEN}");
-        let server = self
+        let given = self
             .chosen_server
-            .as_ref()
-            .or(self.file.server.as_ref())
-            .unwrap_or(&default);
+            .clone()
+            .or_else(|| env("BACKSTAY_SERVER"));
+        let server = given.or_else(|| self.file.server.clone());
+        let server = &server.unwrap_or_else(|| format!("http://{DEFAULT_LISTEN}"));
         Ok(Client::new(server, self.token(server)?)?)
     }
 
@@ -177,7 +176,7 @@ impl Context {
         if let Some(token) = secret_input::from_env(TOKEN_ENV) {
             return Ok(token);
         }
-        let from_env = std::env::var_os("BACKSTAY_TOKEN_FILE").map(PathBuf::from);
+        let from_env = env("BACKSTAY_TOKEN_FILE").map(PathBuf::from);
         if let Some(path) = from_env.as_ref().or(self.file.token_file.as_ref()) {
             return Ok(secret_input::from_file(path, WHAT)?);
         }
@@ -188,6 +187,11 @@ impl Context {
             ways: "put it into BACKSTAY_TOKEN, or name its file with --token-file",
         })?)
     }
+}
+
+/// A variable of the environment; an empty one counts as none.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A job's id: the number itself, or the number of the one job of that name.

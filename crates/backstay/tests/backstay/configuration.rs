@@ -30,6 +30,8 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     Done::of(list(folder).env(env.0, env.1))
         .exits(5)
         .complains("http://127.0.0.1:3");
+    // An empty variable is what a deployment leaves where it has no value.
+    Done::of(list(folder).env(env.0, "")).complains("http://127.0.0.1:2");
     let flag = ["--server", "http://127.0.0.1:4"];
     Done::of(list(folder).env(env.0, env.1).args(flag))
         .exits(5)

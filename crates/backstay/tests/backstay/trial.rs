@@ -193,7 +193,7 @@ fn a_running_server_can_be_tried_as_well() {
     });
     let url = postgres.url("shop", SUPERUSER);
     let vault = server.folder().join("vault");
-    let mut trial = server.client(&["try", &url]);
+    let mut trial = server.client(&["try", &url, "--server", &server.url]);
     trial.env("PGPASSWORD", SUPERUSER_PASSWORD);
     Done::of(&mut trial).exits(2).complains("--vault");
     trial.args(["--vault", vault.to_str().unwrap()]);
