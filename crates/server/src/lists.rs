@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use catalog::{ExecutionFilter, ExecutionSteps};
-use contract::PageLinks;
+use contract::{BASE_PATH, PageLinks};
 use serde::Serialize;
 
 use crate::{Problem, ServerState, present};
@@ -41,8 +41,10 @@ fn add_headers(response: &mut Response, total: u64, page: Option<contract::Page>
     headers.insert(TOTAL, HeaderValue::from(total));
     let Some(page) = page else { return };
     let rest_of_query = without_page(uri.query().unwrap_or_default());
+    // What is nested below the base path sees the rest of the path only.
+    let path = format!("{BASE_PATH}{}", uri.path());
     let links = PageLinks {
-        path: uri.path(),
+        path: &path,
         rest_of_query: &rest_of_query,
         page,
         total,

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::app::{App, BASE};
 
 /// A site with a job that ran `count` times; the executions' ids, newest first.
 async fn history(app: &App, count: usize) -> (String, Vec<String>) {
@@ -45,7 +45,7 @@ async fn without_a_page_every_row_is_streamed_and_with_one_only_its_rows() {
         assert_eq!(second.header("x-total-count"), "25");
         let link = second.header("link");
         for part in [
-            "page=1&page-size=10>; rel=\"first\"",
+            &format!("<{BASE}{path}?page=1&page-size=10>; rel=\"first\""),
             "rel=\"prev\"",
             "page=3",
             "rel=\"last\"",
