@@ -344,3 +344,65 @@ async fn hostile_names_of_databases_are_names() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_is_not_mounted_is_not_made_anew() {
+    let postgres = shop();
+    let api = Api::start(&postgres);
+    api.postgres_site("pg", &postgres).await;
+    let job = api.job("pg", "shop", json!({})).await;
+    api.back_up("pg", &job).await;
+    let vault = api.process.folder().join("vault-pg");
+    let elsewhere = api.process.folder().join("elsewhere");
+    std::fs::rename(&vault, &elsewhere).unwrap();
+    // The directory that a disk was mounted on.
+    std::fs::create_dir(&vault).unwrap();
+    let failed = api.execute("pg", &job).await;
+    failed_saying(&api.ended("pg", &failed).await, &["vault"]);
+    let left: Vec<String> = files(&vault);
+    assert!(
+        !left
+            .iter()
+            .any(|f| f.contains("/packs/") || f.ends_with("vault.json")),
+        "{left:#?}"
+    );
+    let api = api.restarted_after("TERM", &postgres);
+    let failed = api.execute("pg", &job).await;
+    failed_saying(&api.ended("pg", &failed).await, &["vault"]);
+    std::fs::remove_dir_all(&vault).unwrap();
+    std::fs::rename(&elsewhere, &vault).unwrap();
+    api.back_up("pg", &job).await;
+    let savesets = api.get("/sites/pg/savesets").await;
+    assert_eq!(savesets.as_array().unwrap().len(), 2, "{savesets:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_restores_to_one_name_give_one_database_and_one_failure() {
+    let postgres = shop();
+    let roles = postgres.least_rights_role();
+    postgres.psql("postgres", "ALTER DATABASE shop OWNER TO backstay_restore");
+    let rows = "SET ROLE backstay_restore; CREATE TABLE t AS SELECT generate_series(1, 1000) n";
+    postgres.psql("shop", rows);
+    let api = Api::start(&postgres);
+    api.postgres_site("pg", &postgres).await;
+    let job = api.job("pg", "shop", json!({})).await;
+    let backup = api.back_up("pg", &job).await;
+    let ask = || {
+        let credentials = Some((roles.restore, roles.password));
+        let backup = ("pg", job.as_str(), backup.as_str());
+        api.ask_restore(backup, ("shop", "copy"), credentials)
+    };
+    let (one, other) = tokio::join!(ask(), ask());
+    let one = api.ended("pg", &one.is(202).id()).await;
+    let other = api.ended("pg", &other.is(202).id()).await;
+    let (good, bad) = match one["status"] == "SUCCESSFUL" {
+        true => (one, other),
+        false => (other, one),
+    };
+    assert_eq!(good["status"], "SUCCESSFUL", "{good:#}");
+    failed_saying(&bad, &["copy", "while the restore ran"]);
+    assert_eq!(postgres.psql("copy", "SELECT count(*) FROM t"), "1000");
+    let names =
+        "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate";
+    assert_eq!(postgres.psql("postgres", names), "copy postgres shop");
+}

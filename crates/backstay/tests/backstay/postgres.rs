@@ -4,9 +4,10 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::json;
 use testkit::digest::{Digest, assert_equal, digest};
-use testkit::postgres::Server as Postgres;
+use testkit::postgres::{Roles, Server as Postgres};
 
 use crate::http::{Api, until_answered};
 use crate::slow_network::SlowNetwork;
@@ -138,18 +139,27 @@ async fn digest_of_everything(postgres: &Postgres, database: &str) -> Digest {
     all
 }
 
-async fn everything_comes_back_on(version: u32) {
+/// The roles that own it, of which the restoring role is a member.
+fn owners(roles: &Roles) -> String {
+    format!(
+        "CREATE ROLE \"the owner\"; CREATE ROLE reader; CREATE ROLE clerk;
+         GRANT \"the owner\", clerk TO {}",
+        roles.restore
+    )
+}
+
+fn shop_of_everything(version: u32) -> Postgres {
     let postgres = Postgres::version(version).tcp().start();
     let roles = postgres.least_rights_role();
-    postgres.psql(
-        "postgres",
-        &format!(
-            "CREATE ROLE \"the owner\"; CREATE ROLE reader; CREATE ROLE clerk;
-             GRANT \"the owner\", clerk TO {}; CREATE DATABASE shop",
-            roles.restore
-        ),
-    );
+    postgres.psql("postgres", &owners(&roles));
+    postgres.psql("postgres", "CREATE DATABASE shop");
     postgres.psql("shop", EVERYTHING);
+    postgres
+}
+
+async fn everything_comes_back_on(version: u32) {
+    let postgres = shop_of_everything(version);
+    let roles = postgres.least_rights_role();
     let before = digest_of_everything(&postgres, "shop").await;
     let api = Api::start(&postgres);
     api.postgres_site("pg", &postgres).await;
@@ -205,6 +215,44 @@ async fn everything_comes_back_through_http_on_17() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_comes_back_through_http_on_18() {
     everything_comes_back_on(18).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_moves_from_the_oldest_version_to_a_site_of_the_newest() {
+    let old = shop_of_everything(14);
+    let new = Postgres::version(18).tcp().start();
+    let roles = new.least_rights_role();
+    new.psql("postgres", &owners(&roles));
+    // Programs of the newest version serve every server.
+    let api = Api::start(&new);
+    api.postgres_site("old", &old).await;
+    api.postgres_site("new", &new).await;
+    let job = api.job("old", "shop", json!({})).await;
+    let backup = api.back_up("old", &job).await;
+    let path = format!("/sites/old/jobs/{job}/executions/{backup}/restores");
+    let body = json!({
+        "name": "move",
+        "target_site": "new",
+        "job_settings": {
+            "objects": [{"object_name": "shop", "object_type": "DATABASE", "include_all": true, "rename_to": "shop"}],
+        },
+    });
+    let credentials = Some((roles.restore, roles.password));
+    let asked = api
+        .call(Method::POST, &path, Some(&body), credentials)
+        .await;
+    let id = asked.is(202).id();
+    let ended = api.ended("new", &id).await;
+    assert_eq!(ended["status"], "SUCCESSFUL", "{ended:#}");
+    assert_equal(
+        &digest_of_everything(&old, "shop").await,
+        &digest_of_everything(&new, "shop").await,
+    );
+    for site in ["old", "new"] {
+        let listed = api.get(&format!("/sites/{site}/restores")).await;
+        assert_eq!(listed[0]["execution_id"], id.as_str());
+        assert_eq!(listed[0]["target_site"], "new");
+    }
 }
 
 /// A backup of two streams whose rows stand still in the middle of the accounts, with an ALTER

@@ -1,24 +1,14 @@
 //! What is seen of a run while it runs, and how it is stopped, against real PostgreSQL.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::postgres::Server as Postgres;
 
+use crate::contract_live::{LIST_EXECUTIONS, LIST_JOB_EXECUTIONS, LIST_JOBS, nulls, set};
 use crate::http::{Api, process_of_a_stream, until_answered};
 use crate::slow_network::SlowNetwork;
-
-/// The comparison that the server's own tests use, and the reference's payloads.
-#[path = "../../../server/tests/server/shape.rs"]
-#[allow(dead_code, reason = "the server's tests need more of it")]
-mod shape;
-const LIST_JOBS: &str = include_str!("../../../server/tests/server/samples/list-jobs.json");
-const LIST_EXECUTIONS: &str =
-    include_str!("../../../server/tests/server/samples/list-executions.json");
-const LIST_JOB_EXECUTIONS: &str =
-    include_str!("../../../server/tests/server/samples/list-job-executions.json");
 
 /// Twice what a stalled network lets through, and more.
 const ROWS: &str = "CREATE TABLE big AS SELECT i AS id, repeat(md5(i::text), 6) AS filler
@@ -57,14 +47,6 @@ async fn in_phase(api: &Api, execution: &str, phase: &str) -> Value {
         assert!(started.elapsed() < Duration::from_secs(30), "{found:#}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn nulls(sample: &str, live: &Value) -> BTreeSet<String> {
-    shape::compare(&serde_json::from_str(sample).unwrap(), live, &[])
-}
-
-fn set(paths: &[&str]) -> BTreeSet<String> {
-    paths.iter().map(|path| (*path).to_owned()).collect()
 }
 
 /// Asks for the abort and answers the execution, which must have ended in time.
