@@ -21,6 +21,7 @@ mod exit;
 mod log;
 mod output;
 mod secret_input;
+mod signals;
 mod wait;
 mod wiring;
 

@@ -7,7 +7,7 @@ pub(crate) mod flags;
 pub(crate) mod job;
 mod restore;
 mod saveset;
-pub(crate) mod serve;
+mod serve;
 pub(crate) mod site;
 mod status;
 mod try_;

@@ -14,6 +14,7 @@ use crate::config::LogFormat;
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::output::{remark, text};
+use crate::signals::StopSignals;
 use crate::wiring::{self, ServeOptions};
 use crate::{log, secret_input};
 
@@ -61,8 +62,14 @@ impl ServeArgs {
             self.log_format.or(file.log_format).unwrap_or_default(),
         )?;
         let options = self.options(context)?;
+        let mut signals = StopSignals::listen()?;
         let data_dir = options.data_dir.display().to_string();
-        let mut server = wiring::start(options).await?;
+        let mut server = tokio::select! {
+            started = wiring::start(options) => started?,
+            () = signals.next() => {
+                return Err(CommandError::Failed("stopped by a signal before it was up".to_owned()));
+            }
+        };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address = server.address(),
@@ -83,14 +90,13 @@ impl ServeArgs {
         })?;
         tokio::select! {
             ended = server.ended() => return Ok(ended.map(|()| Exit::Failed)?),
-            stopped = stop_signal() => stopped?,
+            () = signals.next() => {}
         }
         tracing::info!("told to stop");
         remark("Stopping; a second signal ends at once.");
         tokio::select! {
             stopped = server.stop(STOP_LIMIT) => stopped?,
-            again = stop_signal() => {
-                again?;
+            () = signals.next() => {
                 return Err(CommandError::Failed("stopped at once, by a second signal".to_owned()));
             }
         }
@@ -129,20 +135,4 @@ impl ServeArgs {
             parallel_executions: parallel,
         })
     }
-}
-
-/// Returns at SIGINT or SIGTERM.
-///
-/// # Errors
-/// When the system gives no signals.
-pub(crate) async fn stop_signal() -> Result<(), CommandError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let no_signals = |e| CommandError::Failed(format!("cannot listen for signals: {e}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }

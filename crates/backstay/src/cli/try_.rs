@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::serve::stop_signal;
 use crate::cli::{Context, site};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::output::{byte_count, number, remark};
+use crate::signals::StopSignals;
 
 mod bench;
 mod compare;
@@ -47,6 +47,7 @@ impl TryArgs {
         let vault = self.vault.as_deref().map(site::vault_url).transpose()?;
         let subject = Subject::of(&self.url, self.password_file.as_deref()).await?;
         let before = holdings(&subject, &subject.database).await?;
+        let mut signals = StopSignals::listen()?;
         let bench = self.bench(context, vault).await?;
         remark(&format!(
             "Trying {} with the server at {}",
@@ -55,9 +56,7 @@ impl TryArgs {
         ));
         let tried = tokio::select! {
             tried = self.prove(&bench, &subject, &before) => tried,
-            stopped = stop_signal() => {
-                stopped.and(Err(CommandError::Failed("stopped by a signal".to_owned())))
-            }
+            () = signals.next() => Err(CommandError::Failed("stopped by a signal".to_owned())),
         };
         // Clearing up comes first, whatever became of the trial.
         let cleared = self.clear_up(&bench, &subject).await;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cli::serve::stop_signal;
 use crate::cli::{job, site};
 use crate::demo::check;
 use crate::demo::shop;
@@ -13,6 +12,7 @@ use crate::demo::stage::{Place, Stage};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::output::{self, byte_count, number, text};
+use crate::signals::StopSignals;
 use crate::wait;
 
 const SITE: &str = "shop";
@@ -45,18 +45,17 @@ impl Story {
 
     async fn play(&self, place: &Place) -> Result<(), CommandError> {
         // The server first: should its port be taken, nobody has waited for a database in vain.
+        let mut signals = StopSignals::listen()?;
         let mut stage = Stage::open(place, self.port).await?;
         let told = tokio::select! {
             told = act(&stage, place) => told,
-            stopped = stop_signal() => {
-                stopped.and(Err(CommandError::Failed("stopped by a signal".to_owned())))
-            }
+            () = signals.next() => Err(CommandError::Failed("stopped by a signal".to_owned())),
         };
         if told.is_ok() && !self.once {
             paragraph("The server stays up until Ctrl-C.")?;
             tokio::select! {
                 ended = stage.server.ended() => ended?,
-                stopped = stop_signal() => stopped?,
+                () = signals.next() => {}
             }
         }
         let stopped = stage.server.stop(STOP_LIMIT).await;
