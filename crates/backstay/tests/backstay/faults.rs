@@ -261,17 +261,14 @@ async fn a_database_host_that_is_down_is_said_everywhere() {
 }
 
 /// Names that somebody, somewhere, takes for something else.
-const HOSTILE: [&str; 14] = [
-    "a \"quote\" within",
+const HOSTILE: [&str; 11] = [
+    "a \"quote\" within it's",
     "\"quoted\"",
-    "it's",
     "dots.in.it",
     " spaces ",
     "ünï 雪 кот",
-    "new\nline\ttab",
-    "back\\slash\\",
-    "100%s %41",
-    "$HOME;--`id`",
+    "new\nline\ttab\\",
+    "100%s %41 $HOME;--`id`",
     "sl/ash/../..",
     "dbname=postgres host=nowhere",
     "postgres://nowhere/x",

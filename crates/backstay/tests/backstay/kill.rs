@@ -1,5 +1,7 @@
 //! Killed and stopped in the middle: what is shown afterwards is true, and the next run is good.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::digest::{assert_equal, digest};
@@ -261,4 +263,61 @@ async fn a_database_server_that_dies_fails_the_restore_and_not_the_next_one() {
     assert_eq!(again["status"], "SUCCESSFUL", "{again:#}");
     copy_is_equal(&postgres).await;
     assert_eq!(databases(&postgres), "copy postgres shop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_at_any_moment_says_of_every_run_what_became_of_it() {
+    let postgres = Postgres::version(17).tcp().start();
+    let roles = postgres.least_rights_role();
+    postgres.psql("postgres", "CREATE DATABASE shop OWNER backstay_restore");
+    let rows = "SET ROLE backstay_restore; CREATE TABLE t AS SELECT generate_series(1, 20000) n";
+    postgres.psql("shop", rows);
+    let (mut api, job) = protected(&postgres).await;
+    // A whole run takes about half a second.
+    for pause in [5, 60, 120, 200, 280, 360, 450, 550, 700] {
+        // What was queued again may be running.
+        let path = format!("/sites/pg/jobs/{job}/execute");
+        let asked = api.post(&path, &json!({})).await;
+        assert!([202, 409].contains(&asked.status), "{}", asked.text);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        api = api.restarted_after("KILL", &postgres);
+    }
+    let mut succeeded = Vec::new();
+    for execution in executions(&api, &job).await {
+        let id = execution["execution_id"].as_str().unwrap();
+        let ended = api.ended("pg", id).await;
+        match ended["status"].as_str().unwrap() {
+            "SUCCESSFUL" => succeeded.push(ended["saveset_id"].as_u64().unwrap()),
+            _ => failed_saying(&ended, &["server stopped"]),
+        }
+        assert!(execution["execution_name"].is_string() || execution["status"] == "QUEUED");
+    }
+    // Every saveset is some run's, and every good run has one.
+    let savesets = api.get("/sites/pg/savesets").await;
+    let ids = savesets
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["saveset_id"].as_u64().unwrap());
+    let kept = succeeded.len().min(7);
+    assert_eq!(ids.collect::<Vec<_>>(), succeeded[..kept], "{savesets:#}");
+    api.back_up("pg", &job).await;
+    for (place, saveset) in api
+        .get("/sites/pg/savesets")
+        .await
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
+        let execution = saveset["execution_id"].to_string();
+        let copy = format!("copy {place}");
+        api.restore(
+            ("pg", &job, execution.trim_matches('"')),
+            ("shop", &copy),
+            &roles,
+        )
+        .await;
+        assert_eq!(postgres.psql(&copy, "SELECT count(*) FROM t"), "20000");
+    }
 }

@@ -7,6 +7,7 @@
 
 mod command_line;
 mod configuration;
+mod connections;
 mod contract_live;
 mod demo;
 mod faults;
