@@ -215,6 +215,7 @@ fn judge(
 
 fn log_end(execution: &Execution, status: ExecutionStatus, detail: &str) {
     let (id, site, job) = (execution.execution_id, &execution.site_id, execution.job_id);
+    let detail = words::one_line(detail);
     match status {
         ExecutionStatus::Failed => tracing::error!(%id, %site, %job, %status, "{detail}"),
         _ => tracing::info!(%id, %site, %job, %status, "{detail}"),

@@ -57,6 +57,18 @@ pub(crate) fn sentence(error: &dyn Fault) -> String {
     }
 }
 
+/// Names of databases may hold line feeds; a log has one line for one event.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    line
+}
+
 /// Why a restore ended without its credentials, and the call that goes on.
 pub(crate) fn continue_restore(execution: &Execution, why: &str) -> String {
     format!(
@@ -81,5 +93,13 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(185)), "3 min 5 s");
         assert_eq!(speed(100, Duration::from_secs(2)), 50);
         assert_eq!(speed(100, Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn a_line_of_the_log_stays_one() {
+        assert_eq!(
+            one_line("Restored as a\nb\u{1b}[2J: 雪"),
+            "Restored as a\\nb\\u{1b}[2J: 雪"
+        );
     }
 }
