@@ -183,10 +183,10 @@ impl Shown {
     }
 
     fn end(&mut self) {
-        if let Shown::Bars { all, status, .. } = self {
-            status.finish();
-            // The answer that follows says the same and more. A terminal that fails here fails there.
-            let _cleared = all.clear();
+        if let Shown::Bars { status, phases, .. } = self {
+            // The answer that follows says the same and more.
+            phases.values().for_each(ProgressBar::finish_and_clear);
+            status.finish_and_clear();
         }
     }
 }
