@@ -108,6 +108,14 @@ async fn patiently(
             return Err(error.into());
         }
         session.run("ROLLBACK", "giving up a rename").await?;
+        // Somebody was quicker than the time between the look and the rename.
+        if matches!(
+            error.sql_state(),
+            Some(SqlState::DUPLICATE_DATABASE | SqlState::UNIQUE_VIOLATION)
+        ) {
+            let name = destination.target.clone();
+            return Err(RestoreError::TargetAppeared { name });
+        }
         if error.sql_state() != Some(SqlState::OBJECT_IN_USE) {
             return Err(error.into());
         }
