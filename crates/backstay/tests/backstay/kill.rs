@@ -236,11 +236,6 @@ async fn a_database_server_that_dies_fails_the_restore_and_not_the_next_one() {
     postgres.crash();
     let ended = api.ended("pg", &restore).await;
     failed_saying(&ended, &["PostgreSQL", "cannot be reached"]);
-    let why = ended["status_detail"].as_str().unwrap();
-    assert!(
-        !why.contains("refused the connection"),
-        "nobody refused: {why}"
-    );
     postgres.restart();
     let working = format!("backstay_{restore}_1_copy");
     if databases(&postgres).contains(&working) {

@@ -16,6 +16,7 @@ mod interrupted;
 mod kill;
 mod postgres;
 mod process;
+mod restores;
 mod round_trip;
 mod round_trip_postgres;
 mod running;
