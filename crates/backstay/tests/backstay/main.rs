@@ -11,6 +11,7 @@ mod connections;
 mod contract_live;
 mod demo;
 mod faults;
+mod hanging;
 mod http;
 mod interrupted;
 mod kill;
