@@ -6,6 +6,7 @@
 //!   databases are called equal.
 //! - [`FaultyStore`]: an object store that fails where the test says so, and records every call.
 //! - [`memory_engine`]: an engine whose databases are maps, with troubles where the test says so.
+//! - [`shape`]: whether a live answer has the shape of a sample.
 //! - [`HandClock`], [`RecordedProgress`]: time moved by hand, and what a run told about itself.
 //!
 //! What this crate is not: part of the product. Others name it under `[dev-dependencies]` only,
@@ -26,6 +27,7 @@ mod faulty_store;
 pub mod memory_engine;
 pub mod postgres;
 mod progress;
+pub mod shape;
 
 pub use clock::HandClock;
 pub use faulty_store::{Call, Fault, FaultyStore, Operation, Rule, Times};

@@ -7,14 +7,11 @@ use base64::Engine as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::postgres::Server as Postgres;
+use testkit::shape;
 
 use crate::http::Api;
 use crate::process::TOKEN;
 
-/// The comparison that the server's own tests use, and the payloads.
-#[path = "../../../server/tests/server/shape.rs"]
-#[allow(dead_code, reason = "the server's tests need more of it")]
-mod shape;
 pub const LIST_JOBS: &str = include_str!("../../../server/tests/server/samples/list-jobs.json");
 pub const LIST_EXECUTIONS: &str =
     include_str!("../../../server/tests/server/samples/list-executions.json");

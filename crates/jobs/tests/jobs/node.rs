@@ -249,7 +249,8 @@ impl Node {
         let runtime = self.runtime.take().unwrap();
         let engine = self.engine.clone();
         tokio::task::spawn_blocking(move || {
-            runtime.shutdown_background();
+            // Its tasks are dropped where they stand; nothing may go on when the engine heals.
+            runtime.shutdown_timeout(Duration::from_secs(5));
             drop(self);
         })
         .await

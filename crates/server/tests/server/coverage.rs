@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::samples_hold::{EXECUTE, GET_JOB, LIST_EXECUTIONS, LIST_JOB_EXECUTIONS, LIST_JOBS};
-use crate::shape::paths;
+use testkit::shape::paths;
 
 /// Parameters of the reference's five operations.
 const PARAMETERS: [(&str, &str); 12] = [

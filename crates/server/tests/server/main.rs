@@ -18,5 +18,4 @@ mod samples_hold;
 mod savesets;
 mod schema;
 mod service;
-mod shape;
 mod sites;

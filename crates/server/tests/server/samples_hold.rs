@@ -7,7 +7,7 @@ use model::{ExcludedObject, Moment, ObjectName, ObjectType};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::shape::compare;
+use testkit::shape::compare;
 
 pub const LIST_JOBS: &str = include_str!("samples/list-jobs.json");
 pub const GET_JOB: &str = include_str!("samples/get-job.json");
