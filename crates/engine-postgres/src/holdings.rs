@@ -39,15 +39,27 @@ pub async fn holdings(
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
     session.run(begin, "opening a snapshot").await?;
     let mut held = BTreeMap::new();
-    for table in session.rows(TABLES, &[], "listing the tables to compare").await? {
+    for table in session
+        .rows(TABLES, &[], "listing the tables to compare")
+        .await?
+    {
         let (name, columns): (String, String) = (table.get(0), table.get(1));
         let holding = table_holding(&session, &name, &columns).await?;
         held.insert(format!("table {name}"), holding);
     }
-    for sequence in session.rows(SEQUENCES, &[], "listing the sequences to compare").await? {
+    for sequence in session
+        .rows(SEQUENCES, &[], "listing the sequences to compare")
+        .await?
+    {
         let name: String = sequence.get(0);
         let figures = sequence_figures(&session, &name).await?;
-        held.insert(format!("sequence {name}"), Holding { count: None, figures });
+        held.insert(
+            format!("sequence {name}"),
+            Holding {
+                count: None,
+                figures,
+            },
+        );
     }
     if let Some(holding) = large_objects(&session).await? {
         held.insert("large objects".to_owned(), holding);
@@ -68,7 +80,9 @@ async fn table_holding(
                     ROW({columns})::pg_catalog.text, 0)::pg_catalog.numeric), 0)::pg_catalog.text
          FROM ONLY {name} AS t"
     );
-    let row = session.row(&query, &[], &format!("reading {name} to compare it")).await?;
+    let row = session
+        .row(&query, &[], &format!("reading {name} to compare it"))
+        .await?;
     Ok(Holding {
         count: Some(row.get::<_, i64>(0).unsigned_abs()),
         figures: row.get(1),
@@ -92,7 +106,10 @@ async fn large_objects(session: &Session) -> Result<Option<Holding>, PostgresErr
     }
     let row = session.row(LARGE_OBJECTS, &[], doing).await?;
     let count = row.get::<_, i64>(0).unsigned_abs();
-    Ok(Some(Holding { count: Some(count), figures: row.get(1) }))
+    Ok(Some(Holding {
+        count: Some(count),
+        figures: row.get(1),
+    }))
 }
 
 /// Which of `names` no database of the server has yet: the first.
