@@ -115,6 +115,9 @@ async fn a_bank_at_rest_comes_back_row_for_row() {
     let restored = api
         .restore(("pg", &job, &backup), ("bank", "copy"), &roles)
         .await;
+    let peak = api.process.peak_memory();
+    // The rows are 228 MB.
+    assert!(peak < 200_000_000, "{peak} bytes of memory");
     assert_equal(&before, &digest_of(&postgres, "copy").await);
     assert_eq!(postgres.dump_schema("bank"), postgres.dump_schema("copy"));
     let phases: Vec<&str> = restored["phases"]

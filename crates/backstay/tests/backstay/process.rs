@@ -193,6 +193,14 @@ impl Server {
         assert!(status.unwrap().success());
     }
 
+    /// The most memory that it has had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
     pub fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
