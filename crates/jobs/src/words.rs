@@ -52,8 +52,19 @@ pub(crate) fn speed(bytes: u64, time: Duration) -> u64 {
 /// An error as `status_detail` has it: what went wrong, and what to do.
 pub(crate) fn sentence(error: &dyn Fault) -> String {
     match error.hint() {
-        Some(hint) => format!("{}. {hint}", error.sentence().trim_end_matches('.')),
+        Some(hint) => {
+            let what = error.sentence();
+            format!("{}. {}", what.trim_end_matches('.'), capitalized(&hint))
+        }
         None => error.sentence(),
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => String::new(),
     }
 }
 
