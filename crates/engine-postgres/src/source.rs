@@ -239,8 +239,7 @@ impl PostgresSource {
         }
         let facts = self.closing_facts(&session).await?;
         session.close().await;
-        drop(self.held.watch);
-        // The watch may hold the session for a moment longer; then it is dropped with it.
+        self.held.watch.end().await;
         if let Ok(session) = Arc::try_unwrap(self.held.session) {
             session.close().await;
         }

@@ -99,6 +99,15 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Ends it, and waits until it has let go of the session.
+    pub(crate) async fn end(mut self) {
+        self.task.abort();
+        // An aborted task ends at its next wait; that it was aborted is no news.
+        let _aborted = (&mut self.task).await;
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         self.task.abort();
