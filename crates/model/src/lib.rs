@@ -32,6 +32,7 @@ mod site;
 mod source;
 mod status;
 mod target;
+mod vault_store;
 
 pub use block_index::{BlockIndex, BlockIndexError, BlockSpan};
 pub use clock::{Clock, Moment, SystemClock};
@@ -57,3 +58,4 @@ pub use target::{
     DictionaryReader, Findings, LoadTask, Obstacle, Published, RestoreRequest, RestoreTable,
     RowStream, SegmentLoader, StepReport, Target,
 };
+pub use vault_store::{StoreKind, StoreOption};

@@ -74,6 +74,8 @@ pub enum Fault {
     CutBody(usize),
     /// The body of a get breaks with an error after that many bytes.
     BrokenBody(usize),
+    /// A get of the last bytes is not supported, as on Azure; all else is done.
+    NoSuffix,
     /// One bit of the body is turned: the lowest of the byte at that place.
     FlippedBit(usize),
 }

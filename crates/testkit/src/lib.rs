@@ -5,6 +5,7 @@
 //! - [`digest`]: row count and an order-free hash of every table: the one way in which two
 //!   databases are called equal.
 //! - [`FaultyStore`]: an object store that fails where the test says so, and records every call.
+//! - `S3Server` (feature `s3`): an S3 server in the test's process that checks signatures.
 //! - [`memory_engine`]: an engine whose databases are maps, with troubles where the test says so.
 //! - [`shape`]: whether a live answer has the shape of a sample.
 //! - [`HandClock`], [`RecordedProgress`]: time moved by hand, and what a run told about itself.
@@ -27,8 +28,12 @@ mod faulty_store;
 pub mod memory_engine;
 pub mod postgres;
 mod progress;
+#[cfg(feature = "s3")]
+mod s3;
 pub mod shape;
 
 pub use clock::HandClock;
 pub use faulty_store::{Call, Fault, FaultyStore, Operation, Rule, Times};
 pub use progress::RecordedProgress;
+#[cfg(feature = "s3")]
+pub use s3::S3Server;

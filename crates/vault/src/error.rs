@@ -316,7 +316,9 @@ impl Fault for VaultError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            VaultError::Location { .. } => "a location looks like file:///srv/backups/shop",
+            VaultError::Location { .. } => {
+                "a location looks like file:///srv/backups/shop or s3://bucket/shop"
+            }
             VaultError::Store { .. } | VaultError::TimedOut { .. } => {
                 "check that the vault's directory or bucket is there, reachable and not full"
             }

@@ -46,6 +46,7 @@
 //! ```
 
 mod catalog_copy;
+mod cloud;
 mod error;
 mod fate;
 mod footer;
@@ -58,6 +59,7 @@ mod manifest;
 mod pack_reader;
 mod pack_writer;
 mod pins;
+mod probe;
 mod recovery_key;
 mod saveset;
 mod saveset_writer;

@@ -6,13 +6,14 @@ use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use model::StoreKind;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use url::Url;
 
-use crate::VaultError;
 use crate::vault::VAULT_FILE;
+use crate::{VaultError, cloud};
 
 /// All folders of a vault.
 const FOLDERS: [&str; 8] = [
@@ -26,16 +27,20 @@ const FOLDERS: [&str; 8] = [
     "probe",
 ];
 
-/// Opens the store of a vault's location; a local directory is made if it is not there. What is
-/// answered is durable: files and their directories are synced.
+/// Opens the store of a vault's location, and says where in it the vault is. A local directory is
+/// made if it is not there, and what it answers is durable: files and their directories are synced.
+/// A store in the net is not asked anything yet. [`StoreKind::options`] lists the options.
 ///
 /// # Errors
-/// When the URL or an option is wrong, or the directory cannot be made. `s3://`, `az://` and
-/// `gs://` are not built yet.
+/// When the URL or an option is wrong, the directory cannot be made, or this kind of store is not
+/// compiled in.
 pub fn open_store(
     url: &str,
     options: &BTreeMap<String, String>,
 ) -> Result<(Arc<dyn ObjectStore>, Path), VaultError> {
+    if let Some(kind) = StoreKind::of_url(url).filter(|kind| *kind != StoreKind::Local) {
+        return cloud::open(kind, url, options);
+    }
     let directory = local_directory(url)?;
     if let Some(option) = options.keys().next() {
         return Err(wrong(
@@ -52,11 +57,15 @@ pub fn open_store(
 
 /// Removes what a crash left half-written in a local vault: files named `*#<digits>` in the folders
 /// of the vault, which no listing shows. To be called when the server starts, before anything is
-/// written. Answers how many. Whatever else lies in the directory is not touched.
+/// written. Answers how many. Whatever else lies in the directory is not touched. Stores in the net
+/// have none: a put there is whole or nothing.
 ///
 /// # Errors
 /// When the URL is wrong, or a directory cannot be read or a file removed.
 pub async fn remove_stale_staging(url: &str) -> Result<u64, VaultError> {
+    if StoreKind::of_url(url).is_some_and(|kind| kind != StoreKind::Local) {
+        return Ok(0);
+    }
     let directory = local_directory(url)?;
     let removed = tokio::task::spawn_blocking(move || remove_staging(&directory)).await;
     let removed = removed.map_err(|error| VaultError::Internal {
@@ -75,12 +84,12 @@ fn local_directory(url: &str) -> Result<PathBuf, VaultError> {
     })?;
     match parsed.scheme() {
         "file" => {}
-        "s3" | "s3a" | "az" | "azure" | "abfs" | "abfss" | "gs" => {
-            return Err(VaultError::NotBuiltYet {
-                what: format!("a vault at {}://", parsed.scheme()),
-            });
+        other => {
+            return Err(wrong(
+                url,
+                format!("nothing is known of {other}://; there are file, s3, az and gs"),
+            ));
         }
-        other => return Err(wrong(url, format!("nothing is known of {other}://"))),
     }
     if parsed.query().is_some() || parsed.fragment().is_some() {
         return Err(wrong(
@@ -193,7 +202,6 @@ mod tests {
         assert!(refused("/srv/backups").contains("file:///path"));
         assert!(refused("file://host/srv").contains("three slashes"));
         assert!(refused("ftp://x/y").contains("ftp://"));
-        assert!(refused("s3://bucket/x").contains("not built yet"));
         let place = tempfile::tempdir().unwrap();
         let options = BTreeMap::from([("region".to_owned(), "x".to_owned())]);
         let error = open_store(&url(place.path()), &options).err().unwrap();

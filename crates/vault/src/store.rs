@@ -139,9 +139,25 @@ impl Store {
                 range: Some(GetRange::Suffix(bytes)),
                 ..GetOptions::default()
             };
-            let answer = self.inner.get_opts(&Path::from(path), options).await?;
-            let size = answer.meta.size;
-            Ok((answer.bytes().await?, size))
+            let at = Path::from(path);
+            match self.inner.get_opts(&at, options).await {
+                // Azure knows no ranges that are counted from the end.
+                Err(Error::NotSupported { .. }) => {
+                    let size = self.inner.head(&at).await?.size;
+                    let range = size.saturating_sub(bytes)..size;
+                    Ok((self.inner.get_range(&at, range).await?, size))
+                }
+                // S3 has no range of an object without bytes.
+                Err(error @ Error::Generic { .. }) => match self.inner.head(&at).await {
+                    Ok(object) if object.size == 0 => Ok((Bytes::new(), 0)),
+                    _ => Err(error),
+                },
+                answer => {
+                    let answer = answer?;
+                    let size = answer.meta.size;
+                    Ok((answer.bytes().await?, size))
+                }
+            }
         });
         let (suffix, size) = found.await?;
         if suffix.len() as u64 == size.min(bytes) {
@@ -317,7 +333,10 @@ impl Failed {
         let path = path.to_owned();
         match self {
             Failed::Late(after) => VaultError::TimedOut { doing, path, after },
-            Failed::Answer(Error::NotFound { .. }) => VaultError::Missing { path },
+            // What cannot be written or listed for this reason has no bucket around it.
+            Failed::Answer(Error::NotFound { .. }) if matches!(doing, "read" | "delete") => {
+                VaultError::Missing { path }
+            }
             Failed::Answer(source) if says_denied(&source) => VaultError::Denied {
                 doing,
                 path,

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use object_store::{ObjectStore, PutMode};
+use object_store::ObjectStore;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::footer::FooterCache;
 use crate::ids::random;
 use crate::keys::{KEY_FORMAT, KeyFile, Keys};
+use crate::probe::probe;
 use crate::seal::parse;
-use crate::store::{Failed, PutNew, Store, StoreLimits, says_there};
+use crate::store::{PutNew, Store, StoreLimits};
 use crate::{OwnerId, RecoveryKey, SiteKey, Unlock, VaultError, VaultId};
 
 pub(crate) const VAULT_FILE: &str = "vault.json";
@@ -20,7 +21,7 @@ const VAULT_FORMAT: u64 = 1;
 const CIPHER: &str = "AES-256-GCM";
 
 /// `vault.json`, the keys' objects and the owners' are at most this long.
-const MAX_PLAIN_JSON: u64 = 64 << 10;
+pub(crate) const MAX_PLAIN_JSON: u64 = 64 << 10;
 
 /// The savesets of one site. Cheap to clone.
 #[derive(Clone)]
@@ -53,10 +54,11 @@ struct OwnerFile {
 }
 
 impl Vault {
-    /// Makes a vault where none is, owned by `owner`.
+    /// Makes a vault where none is, owned by `owner`, in a store that does what a vault needs.
     ///
     /// # Errors
-    /// [`AlreadyThere`](VaultError::AlreadyThere) where a vault is, or what is left of one.
+    /// [`AlreadyThere`](VaultError::AlreadyThere) where a vault is, or what is left of one; what
+    /// [`probe`](Self::probe) finds.
     pub async fn create(
         store: Arc<dyn ObjectStore>,
         site_key: &SiteKey,
@@ -65,6 +67,7 @@ impl Vault {
     ) -> Result<Vault, VaultError> {
         let store = Store::new(store, StoreLimits::default());
         refuse_remains(&store).await?;
+        probe(&store).await?;
         let keys = Keys::generate(VaultId::from_bytes(random()?))?;
         let key_path = format!("keys/{}", keys.id());
         let wrapped = json(&key_path, &keys.wrap(site_key, recovery)?)?;
@@ -201,51 +204,7 @@ impl Vault {
     /// # Errors
     /// What the store does not do, or what it says.
     pub async fn probe(&self) -> Result<(), VaultError> {
-        let path = format!("probe/{}", hex::encode(random::<16>()?));
-        let outcome = self.probe_at(&path).await;
-        let deleted = self.0.store.delete(&path).await;
-        outcome.and(deleted)?;
-        match self.0.store.get(&path, MAX_PLAIN_JSON).await {
-            Err(VaultError::Missing { .. }) => Ok(()),
-            Ok(_) => Err(self.unsuitable(format!("{path} is still there after it was deleted"))),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn probe_at(&self, path: &str) -> Result<(), VaultError> {
-        let store = &self.0.store;
-        let small = store.limits().small;
-        let first = Bytes::from(path.to_owned());
-        if let PutNew::Other(_) = store.put_new(path, first.clone(), small).await? {
-            return Err(self.unsuitable(format!("{path} was there before it was written")));
-        }
-        let second = Bytes::from_static(b"a second put");
-        match store.put_once(path, second, PutMode::Create, small).await {
-            Err(Failed::Answer(error)) if says_there(&error) => {}
-            Err(error) => return Err(error.into_error("write", path)),
-            Ok(()) => {
-                return Err(VaultError::NoConditionalPut {
-                    place: store.place(),
-                    path: path.to_owned(),
-                });
-            }
-        }
-        if store.get(path, MAX_PLAIN_JSON).await? != first {
-            return Err(self.unsuitable(format!("{path} is not read back as it was written")));
-        }
-        let name = path.trim_start_matches("probe/");
-        let listed = store.list("probe").await?;
-        if !listed.iter().any(|(listed, _)| listed == name) {
-            return Err(self.unsuitable(format!("{path} is not listed after it was written")));
-        }
-        Ok(())
-    }
-
-    fn unsuitable(&self, what: String) -> VaultError {
-        VaultError::ProbeFailed {
-            place: self.0.store.place(),
-            what,
-        }
+        probe(&self.0.store).await
     }
 }
 

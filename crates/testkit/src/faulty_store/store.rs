@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    RenameOptions, Result,
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, RenameOptions, Result,
 };
 
 use super::{Fault, FaultyStore, Operation, broken};
@@ -56,6 +56,11 @@ impl ObjectStore for FaultyStore {
             return faulty!(self, Operation::Head, location, call);
         }
         let fault = self.arrive(Operation::Get, location).await?;
+        if let (Some(Fault::NoSuffix), Some(GetRange::Suffix(_))) = (fault, &options.range) {
+            return Err(object_store::Error::NotSupported {
+                source: "injected: no suffix ranges".into(),
+            });
+        }
         let answer = self.inner.get_opts(location, options).await?;
         match fault {
             None => Ok(answer),

@@ -21,6 +21,7 @@ async fn faulty() -> (FaultyStore, Keys, Vault) {
         .await
         .with_limits(sample::SHORT);
     vault.own(&sample::owner()).await.unwrap();
+    store.forget_calls();
     (store, keys, vault)
 }
 

@@ -13,7 +13,7 @@ use crate::sample::{
     self, FRAME, Keys, content, execution, local, memory, objects, put, remove, saveset_id,
 };
 
-struct Scene {
+pub struct Scene {
     store: Arc<dyn ObjectStore>,
     keys: Keys,
     packs: BTreeMap<String, Bytes>,
@@ -25,7 +25,7 @@ async fn scene() -> Scene {
     scene_in(memory()).await
 }
 
-async fn scene_in(store: Arc<dyn ObjectStore>) -> Scene {
+pub async fn scene_in(store: Arc<dyn ObjectStore>) -> Scene {
     let keys = Keys::new();
     let vault = keys.create(store.clone()).await;
     for number in [1, 2] {
@@ -172,11 +172,27 @@ async fn cut_and_lengthen(scene: Scene) {
         }
         scene.damaged(path, vec![0; length], "all zeros").await;
     }
+    removed(&scene).await;
+}
+
+async fn removed(scene: &Scene) {
     for (path, body) in &scene.packs {
         remove(&*scene.store, path).await;
         scene.refused(path, "removed").await;
         put(&*scene.store, path, body.clone()).await;
     }
+}
+
+/// A sample of it, for stores where each call takes its time.
+pub async fn cut_or_removed(scene: &Scene) {
+    for (path, body) in scene.each() {
+        for cut in [0, body.len() / 2] {
+            scene
+                .damaged(path, body.slice(..cut), &format!("cut to {cut}"))
+                .await;
+        }
+    }
+    removed(scene).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The vault over real stores: memory, local directories, and one that fails on request.
+//! The vault over real stores: memory, local directories, S3, and one that fails on request.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -14,4 +14,5 @@ mod musts;
 mod reader;
 mod recovery;
 mod round_trip;
+mod s3;
 mod sample;

@@ -108,7 +108,7 @@ proptest! {
     }
 }
 
-async fn a_saveset_is_written_and_read(store: Arc<dyn ObjectStore>) {
+pub async fn a_saveset_is_written_and_read(store: Arc<dyn ObjectStore>) {
     let keys = Keys::new();
     let vault = keys.create(store.clone()).await;
     vault.probe().await.unwrap();
@@ -143,6 +143,19 @@ async fn a_saveset_is_written_and_read_in_a_local_directory() {
     let url = format!("file://{}/vault", place.path().display());
     let (store, _) = vault::open_store(&url, &Default::default()).unwrap();
     a_saveset_is_written_and_read(store).await;
+}
+
+#[tokio::test]
+async fn a_saveset_is_written_and_read_where_no_range_is_counted_from_the_end() {
+    let store = FaultyStore::new(memory());
+    store.inject(Rule::new(
+        Operation::Get,
+        "*",
+        Times::Every,
+        Fault::NoSuffix,
+    ));
+    a_saveset_is_written_and_read(Arc::new(store.clone())).await;
+    assert!(store.count(Operation::Head) >= 3, "one for each pack");
 }
 
 #[tokio::test]
