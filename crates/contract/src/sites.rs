@@ -5,16 +5,18 @@ use std::fmt;
 
 use model::{
     CheckReport, FindingLevel, Moment, SecretString, SiteConnection, SiteDefinition, SiteId,
-    SiteType, VaultLocation,
+    SiteType, StoreKind, VaultLocation,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::connection_url;
-use crate::fields::{Fields, kind};
+use crate::fields::Fields;
 use crate::quirks::SITE_TARGET_TYPE;
 use crate::{Refusal, words};
+
+mod vault;
 
 /// Where a site's database system is, as answers show it: never a password.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -37,13 +39,21 @@ pub struct SiteConnectionBody {
 }
 
 /// Where a site's savesets go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SiteVault {
-    /// `file:///srv/backups/shop`.
+    /// `file:///srv/backups/shop`, `s3://bucket/shop`, `az://container/shop` or `gs://bucket/shop`.
     #[schema(example = "file:///srv/backups/shop")]
     pub url: String,
     /// Settings of the store; a `file://` vault has none.
+    ///
+    /// S3: `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`,
+    /// `session_token`. Azure: `account`, `endpoint` and one of `access_key`, `sas_token`,
+    /// `client_secret` with `client_id` and `tenant_id`. Google: `service_account_key` (its JSON),
+    /// `endpoint`. Instead of keys, `credentials` = `server` takes the identity of the server's
+    /// machine. Keys, tokens and secrets are sealed and never answered: absent in a PUT they are
+    /// kept, `null` forgets one.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
     pub options: BTreeMap<String, String>,
 }
 
@@ -138,6 +148,13 @@ impl fmt::Debug for SiteConnectionBody {
     }
 }
 
+impl fmt::Debug for SiteVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A client's options may hold keys.
+        f.debug_struct("SiteVault").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for CreatedSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CreatedSite")
@@ -178,7 +195,7 @@ pub struct SiteRequest {
     pub max_snapshot_minutes: Option<u32>,
 }
 
-/// What a request does to the password of a site.
+/// What a request does to a secret of a site: its password, or one of its store.
 #[derive(Debug, Clone)]
 pub enum PasswordChange {
     /// Absent: it is kept.
@@ -196,6 +213,8 @@ pub struct SiteDraft {
     pub definition: SiteDefinition,
     /// Its secret.
     pub password: PasswordChange,
+    /// Secret options of its store by name; those not named are kept.
+    pub vault_secrets: BTreeMap<String, PasswordChange>,
 }
 
 pub(crate) const KNOWN: &[&str] = &[
@@ -254,6 +273,7 @@ fn parse_rest(
     site_type: SiteType,
 ) -> Result<SiteDraft, Refusal> {
     let (connection, password) = parse_connection(fields, site_type)?;
+    let (vault, vault_secrets) = vault::parse(fields)?;
     let soft_limit = fields.number("soft_limit", 2, 1..=MOST_STREAMS)?;
     let hard_limit = fields.number("hard_limit", 4, 1..=MOST_STREAMS)?;
     if hard_limit < soft_limit {
@@ -266,12 +286,13 @@ fn parse_rest(
             site_type,
             description: fields.text("description")?.map(str::to_owned),
             connection,
-            vault: parse_vault(fields)?,
+            vault,
             soft_limit,
             hard_limit,
             max_snapshot_minutes: fields.number("max_snapshot_minutes", 0, 0..=u32::MAX)?,
         },
         password,
+        vault_secrets,
     })
 }
 
@@ -313,61 +334,13 @@ fn parse_connection(
     }
 }
 
-fn parse_vault(fields: &Fields<'_>) -> Result<VaultLocation, Refusal> {
-    let vault = Fields::of(fields.required("vault")?, "vault", &["url", "options"], &[])?;
-    let url = vault.required_text("url")?;
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    match scheme {
-        "file" => {}
-        "s3" | "az" | "gs" => {
-            return Err(vault.not_built(
-                "url",
-                format!("a vault at {scheme}://"),
-                "give a directory of this machine, as file:///srv/backups/shop",
-            ));
-        }
-        _ => {
-            return Err(vault.wrong(
-                "url",
-                "must begin with file:///, as file:///srv/backups/shop",
-            ));
-        }
-    }
-    let path = &url["file://".len()..];
-    let plain = path.starts_with('/')
-        && path.trim_end_matches('/').len() > 1
-        && !path.contains(['?', '#'])
-        && path.split('/').all(|part| part != "..");
-    if !plain {
-        return Err(vault.wrong(
-            "url",
-            "must be file:// and an absolute path without `..`, `?` and `#`, as file:///srv/backups/shop",
-        ));
-    }
-    let options = vault.value("options");
-    match options {
-        None => {}
-        Some(Value::Object(map)) if map.is_empty() => {}
-        Some(Value::Object(_)) => {
-            return Err(vault.wrong("options", "must be empty: a file:// vault has no options"));
-        }
-        Some(other) => {
-            return Err(vault.wrong("options", format!("must be an object, not {}", kind(other))));
-        }
-    }
-    Ok(VaultLocation {
-        url: url.to_owned(),
-        options: BTreeMap::new(),
-    })
-}
-
 /// `siteTargetType`: where a vault is.
 pub fn site_target_type(vault: &VaultLocation) -> &'static str {
-    match vault.url.split_once("://").map_or("", |(scheme, _)| scheme) {
-        "s3" => "AWS",
-        "az" => "AZURE",
-        "gs" => "GCP",
-        _ => "LOCAL",
+    match StoreKind::of_url(&vault.url) {
+        Some(StoreKind::S3) => "AWS",
+        Some(StoreKind::Azure) => "AZURE",
+        Some(StoreKind::Google) => "GCP",
+        Some(StoreKind::Local) | None => "LOCAL",
     }
 }
 

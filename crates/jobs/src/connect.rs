@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use catalog::SiteRecord;
-use model::{Connection, ExposeSecret, SecretString, SiteConnection, SiteId, SiteSecrets};
+use model::{
+    Connection, ExposeSecret, SecretString, SiteConnection, SiteId, SiteSecrets, VaultLocation,
+};
 use object_store::prefix::PrefixStore;
 use tokio::sync::Semaphore;
 use vault::{RecoveryKey, SiteKey, Unlock, Vault, VaultError};
@@ -46,7 +48,7 @@ impl Inner {
         let keys = self.catalog.site_keys(id).await?;
         let site_key = SiteKey::from_text(keys.site_key.expose_secret())
             .map_err(|_| JobsError::KeysUnreadable(id.clone()))?;
-        let store = open_store(site, &secrets)?;
+        let store = open_store(&site.definition.vault, &secrets)?;
         let open = || Vault::open(store.clone(), Unlock::SiteKey(&site_key));
         match open().await {
             Err(VaultError::NoVault { .. }) if !self.catalog.has_savesets(id).await? => {}
@@ -90,10 +92,9 @@ impl Inner {
 
 /// The store of a site's vault.
 pub(crate) fn open_store(
-    site: &SiteRecord,
+    location: &VaultLocation,
     secrets: &SiteSecrets,
 ) -> Result<Arc<dyn object_store::ObjectStore>, VaultError> {
-    let location = &site.definition.vault;
     let mut options = location.options.clone();
     for (name, secret) in &secrets.vault_options {
         options.insert(name.clone(), secret.expose_secret().to_owned());

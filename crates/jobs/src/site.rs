@@ -1,8 +1,9 @@
 //! Making, changing and checking sites.
 
-use catalog::{SecretsChange, SiteKeys, SiteRecord};
+use catalog::{SecretChange, SecretsChange, SiteKeys, SiteRecord};
 use model::{
     CheckFinding, CheckReport, FindingLevel, SecretString, SiteDefinition, SiteId, SiteSecrets,
+    StoreKind,
 };
 use vault::{RecoveryKey, SiteKey, Vault, VaultError};
 
@@ -42,7 +43,7 @@ impl Jobs {
             .catalog
             .create_site(&definition, &secrets, &keys)
             .await?;
-        let made = match open_store(&site, &secrets) {
+        let made = match open_store(&definition.vault, &secrets) {
             Ok(store) => Vault::create(store, &site_key, &recovery_key, &self.inner.owner()?).await,
             Err(error) => Err(error),
         };
@@ -74,6 +75,7 @@ impl Jobs {
         expected: Option<i64>,
     ) -> Result<SiteRecord, JobsError> {
         let before = self.inner.catalog.site(&definition.site_id).await?;
+        self.location_can_be(definition, secrets).await?;
         let moved = before.definition.vault.url != definition.vault.url;
         if moved && self.inner.catalog.has_savesets(&definition.site_id).await? {
             return Err(JobsError::NotBuiltYet(
@@ -85,6 +87,33 @@ impl Jobs {
             .catalog
             .update_site(definition, secrets, expected)
             .await?)
+    }
+
+    /// Refuses settings of a store that cannot be before they replace those that worked. A local
+    /// directory has none.
+    async fn location_can_be(
+        &self,
+        definition: &SiteDefinition,
+        change: &SecretsChange,
+    ) -> Result<(), JobsError> {
+        let location = &definition.vault;
+        if StoreKind::of_url(&location.url) == Some(StoreKind::Local) {
+            return Ok(());
+        }
+        let mut secrets = self.inner.catalog.site_secrets(&definition.site_id).await?;
+        for (name, change) in &change.vault_options {
+            match change {
+                SecretChange::Keep => {}
+                SecretChange::Remove => {
+                    secrets.vault_options.remove(name);
+                }
+                SecretChange::Set(secret) => {
+                    secrets.vault_options.insert(name.clone(), secret.clone());
+                }
+            }
+        }
+        open_store(location, &secrets)?;
+        Ok(())
     }
 
     /// The site's recovery key again, for an administrator.

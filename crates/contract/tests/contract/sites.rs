@@ -100,11 +100,84 @@ fn limits_are_held() {
 }
 
 #[test]
-fn vaults_elsewhere_are_not_built_yet() {
-    for url in ["s3://bucket/shop", "az://c/shop", "gs://b/shop"] {
-        let refused = parse_site(&with("vault.url", json!(url)));
-        assert_refused(refused, Code::SettingNotBuiltYet, "vault.url");
+fn a_vault_elsewhere_has_options_and_its_keys_are_secrets() {
+    let mut body = with("vault.url", json!("s3://backups/shop"));
+    body["vault"]["options"] = json!({
+        "region": "eu-central-1", "access_key_id": "AK", "secret_access_key": "geheim",
+        "session_token": null,
+    });
+    let draft = parse_site(&body).unwrap();
+    let options: Vec<_> = draft.definition.vault.options.keys().collect();
+    assert_eq!(options, ["access_key_id", "region"]);
+    let change = |name: &str| &draft.vault_secrets[name];
+    assert!(
+        matches!(change("secret_access_key"), PasswordChange::Set(s) if s.expose_secret() == "geheim")
+    );
+    assert!(matches!(change("session_token"), PasswordChange::Clear));
+    // What only another kind of store has is forgotten.
+    assert!(matches!(
+        change("service_account_key"),
+        PasswordChange::Clear
+    ));
+    assert!(!format!("{draft:?}").contains("geheim"));
+    let answered = Site::of(&draft.definition, false, Moment::from_micros(0));
+    let answered = serde_json::to_value(answered).unwrap();
+    assert!(!answered.to_string().contains("geheim"));
+    assert_eq!(answered["siteTargetType"], "AWS");
+    let again = replace_site(&answered, &draft.definition).unwrap();
+    assert_eq!(again.definition, draft.definition);
+    assert!(!again.vault_secrets.contains_key("secret_access_key"));
+    for (url, kind) in [
+        ("az://backups/shop", "AZURE"),
+        ("gs://backups", "GCP"),
+        ("file:///srv", "LOCAL"),
+    ] {
+        let draft = parse_site(&with("vault.url", json!(url))).unwrap();
+        assert_eq!(contract::site_target_type(&draft.definition.vault), kind);
+        assert!(matches!(
+            draft.vault_secrets["secret_access_key"],
+            PasswordChange::Clear
+        ));
     }
+}
+
+#[test]
+fn a_vault_elsewhere_that_cannot_be_is_refused_by_its_field() {
+    for url in [
+        "s3://",
+        "s3:///shop",
+        "s3://b/../x",
+        "s3://b//x",
+        "s3://b:1/x",
+        "s3://b/x?y",
+        "az://c c",
+        "gs://b#x",
+        "http://x",
+    ] {
+        let refused = parse_site(&with("vault.url", json!(url)));
+        assert_refused(refused, Code::InvalidField, "vault.url");
+    }
+    let options = |options: Value| {
+        let mut body = with("vault.url", json!("s3://backups/shop"));
+        body["vault"]["options"] = options;
+        parse_site(&body)
+    };
+    let refused = options(json!({"acess_key_id": "AK"})).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the field `vault.options.acess_key_id` is not known; did you mean `access_key_id`?"
+    );
+    for value in [json!(""), json!(1), json!(true), json!({"geheim": 1})] {
+        for name in ["region", "secret_access_key"] {
+            let refused = options(json!({name: value}));
+            assert_refused(
+                refused,
+                Code::InvalidField,
+                &format!("vault.options.{name}"),
+            );
+        }
+    }
+    assert_refused(options(json!([1])), Code::InvalidField, "vault.options");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use contract::{
     BASE_PATH, CreatedSite, PageQuery, PasswordChange, RecoveryKeyAnswer, Site, SiteCheck,
     SiteRequest, parse_site, refuse_query,
 };
-use model::{ExposeSecret, SiteSecrets};
+use model::{ExposeSecret, SecretString, SiteSecrets};
 
 use crate::body::{JsonBody, NoBody, if_match, with_etag, with_resource};
 use crate::detached::to_its_end;
@@ -43,12 +43,12 @@ pub(crate) async fn create_site(
 ) -> Result<Response, Problem> {
     refuse_query(&query)?;
     let draft = parse_site(&body)?;
+    let options = draft.vault_secrets.into_iter();
     let secrets = SiteSecrets {
-        password: match draft.password {
-            PasswordChange::Set(secret) => Some(secret),
-            PasswordChange::Keep | PasswordChange::Clear => None,
-        },
-        ..SiteSecrets::default()
+        password: given(draft.password),
+        vault_options: options
+            .filter_map(|(name, change)| Some((name, given(change)?)))
+            .collect(),
     };
     let jobs = state.jobs().clone();
     let made =
@@ -93,12 +93,12 @@ pub(crate) async fn replace_site(
     let draft = contract::replace_site(&body, &current.definition)?;
     let expected = if_match(&headers, current.version)?;
     let secrets = SecretsChange {
-        password: match draft.password {
-            PasswordChange::Keep => SecretChange::Keep,
-            PasswordChange::Clear => SecretChange::Remove,
-            PasswordChange::Set(secret) => SecretChange::Set(secret),
-        },
-        ..SecretsChange::default()
+        password: change(draft.password),
+        vault_options: draft
+            .vault_secrets
+            .into_iter()
+            .map(|(name, asked)| (name, change(asked)))
+            .collect(),
     };
     let jobs = state.jobs().clone();
     let changed = to_its_end(async move {
@@ -108,6 +108,22 @@ pub(crate) async fn replace_site(
     })
     .await?;
     Ok(with_etag(changed.version, Json(present::site(&changed))))
+}
+
+/// What a new site begins with: there is nothing to keep yet.
+fn given(asked: PasswordChange) -> Option<SecretString> {
+    match asked {
+        PasswordChange::Set(secret) => Some(secret),
+        PasswordChange::Keep | PasswordChange::Clear => None,
+    }
+}
+
+fn change(asked: PasswordChange) -> SecretChange {
+    match asked {
+        PasswordChange::Keep => SecretChange::Keep,
+        PasswordChange::Clear => SecretChange::Remove,
+        PasswordChange::Set(secret) => SecretChange::Set(secret),
+    }
 }
 
 /// Forgets a site. Its vault is not touched.
