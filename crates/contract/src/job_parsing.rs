@@ -203,7 +203,8 @@ fn parse_backup(fields: &Fields<'_>, site_type: SiteType) -> Result<JobDefinitio
     let settings = settings.ok_or_else(|| Refusal::MissingField {
         field: "job_settings".to_owned(),
     })?;
-    refuse_unbuilt_settings(&settings)?;
+    refuse_offline(&settings)?;
+    let continue_on_access_right_violation = continue_without_rights(&settings, site_type)?;
     let yield_to_ddl_seconds =
         settings.number("yield_to_ddl_seconds", YIELD_TO_DDL_SECONDS, 0..=u32::MAX)?;
     let asked = parse_objects(&settings)?;
@@ -226,6 +227,7 @@ fn parse_backup(fields: &Fields<'_>, site_type: SiteType) -> Result<JobDefinitio
         is_auto_abort_active: general.is_auto_abort_active,
         auto_abort_in_minutes: general.auto_abort_in_minutes,
         online: true,
+        continue_on_access_right_violation,
         selection: Selection {
             objects: vec![object.selected],
         },
@@ -259,19 +261,32 @@ fn refuse_target(fields: &Fields<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Settings of a backup whose effect is not there yet.
-pub(crate) fn refuse_unbuilt_settings(settings: &Fields<'_>) -> Result<(), Refusal> {
+/// A setting of a backup whose effect is not there yet.
+fn refuse_offline(settings: &Fields<'_>) -> Result<(), Refusal> {
     if !settings.flag("online", true)? {
         return Err(settings.not_built("online", "an offline backup", "use true, or leave it out"));
     }
-    refuse_continue(settings)
+    Ok(())
 }
 
+const CONTINUE: &str = "continue_job_on_access_right_violation";
+
+/// A SQLite file has no rights of its own: it can be read, or nothing of it can.
+fn continue_without_rights(settings: &Fields<'_>, site_type: SiteType) -> Result<bool, Refusal> {
+    let go_on = settings.flag(CONTINUE, false)?;
+    if go_on && site_type == SiteType::Sqlite {
+        let why = "must be false for a SQLITE site: a file that may not be read has nothing to go \
+                   on with";
+        return Err(settings.wrong(CONTINUE, why));
+    }
+    Ok(go_on)
+}
+
+/// A restore does not go on yet without what it may not write.
 pub(crate) fn refuse_continue(settings: &Fields<'_>) -> Result<(), Refusal> {
-    let name = "continue_job_on_access_right_violation";
-    if settings.flag(name, false)? {
-        let what = "going on without the objects that may not be read";
-        return Err(settings.not_built(name, what, "use false, or leave it out"));
+    if settings.flag(CONTINUE, false)? {
+        let what = "a restore that goes on without the objects that it may not write";
+        return Err(settings.not_built(CONTINUE, what, "use false, or leave it out"));
     }
     Ok(())
 }

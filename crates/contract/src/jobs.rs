@@ -101,7 +101,8 @@ pub struct JobSettings {
     pub online: bool,
     /// What is saved or restored.
     pub objects: Vec<JobObject>,
-    /// Whether an object that may not be read is skipped.
+    /// Whether an object that may not be read is skipped and listed (the run then ends
+    /// COMPLETED_WITH_WARNINGS); without it the run is FAILED with the SQL that mends it.
     #[serde(default)]
     pub continue_job_on_access_right_violation: bool,
     /// Restore: only new objects.
@@ -223,7 +224,7 @@ impl JobSettings {
             objects: objects
                 .map(|object| JobObject::of(object, new_name.filter(|_| by_rename)))
                 .collect(),
-            continue_job_on_access_right_violation: false,
+            continue_job_on_access_right_violation: definition.continue_on_access_right_violation,
             run_as_a_copy_job: restore.is_some_and(|r| r.run_as_copy),
             restore_to_a_different_database_on_target_site: new_name
                 .filter(|_| !by_rename)

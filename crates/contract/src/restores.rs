@@ -229,6 +229,7 @@ fn restore_job(general: General, object: SelectedObject) -> JobDefinition {
         is_auto_abort_active: general.is_auto_abort_active,
         auto_abort_in_minutes: general.auto_abort_in_minutes,
         online: true,
+        continue_on_access_right_violation: false,
         selection: Selection {
             objects: vec![object],
         },

@@ -1,6 +1,7 @@
 -- The sequences of the snapshot; those of an extension only where it calls them configuration.
 SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
-       COALESCE(pg_catalog.has_table_privilege(c.oid, 'SELECT'), true) AS readable
+       COALESCE(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                AND pg_catalog.has_table_privilege(c.oid, 'SELECT'), true) AS readable
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_depend d

@@ -1,6 +1,6 @@
 //! The objects of a server and of a database: live, and as a saveset lists them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use model::{BrowsedObject, ObjectName, ObjectType, SavesetObject, TablePlan};
@@ -63,6 +63,7 @@ pub(crate) async fn saveset_objects(
     database: &str,
     tables: &[Oid],
     plans: &[TablePlan],
+    left_out: &HashSet<ObjectName>,
 ) -> Result<Vec<SavesetObject>, PostgresError> {
     let mut places: HashMap<Oid, usize> = tables.iter().copied().zip(0..).collect();
     let parent = ObjectName::one(database);
@@ -74,6 +75,10 @@ pub(crate) async fn saveset_objects(
         table: None,
     }];
     for found in find(session, database).await? {
+        // An index goes with its table.
+        if left_out.contains(&found.name) || left_out.contains(&found.parent_name) {
+            continue;
+        }
         let is_table = found.object_type == ObjectType::Table;
         objects.push(SavesetObject {
             table: is_table.then(|| places.remove(&found.oid)).flatten(),

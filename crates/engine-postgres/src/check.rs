@@ -165,7 +165,7 @@ impl Check {
         let tables = crate::locks::list(session).await?;
         let unreadable: Vec<String> = tables
             .iter()
-            .filter(|table| !table.readable)
+            .filter(|table| !table.readable())
             .map(crate::locks::Lockable::qualified)
             .collect();
         let detail = match unreadable.len() {

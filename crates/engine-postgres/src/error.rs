@@ -98,12 +98,14 @@ pub enum PostgresError {
         holders: String,
     },
     /// The role may not read everything that is selected.
-    #[error("the role {role} may not read {objects}")]
+    #[error("the role {role} may not read {objects}; to allow it, run: {remedy}")]
     NoRights {
         /// The role.
         role: String,
         /// Some of them.
         objects: String,
+        /// The statements that mend it.
+        remedy: String,
     },
     /// Others waited too long for our locks.
     #[error("gave way after {seconds} s to what waited for a lock of this run: {waiting}")]

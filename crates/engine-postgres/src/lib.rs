@@ -39,6 +39,7 @@ mod session;
 mod snapshot;
 mod source;
 mod tools;
+mod unreadable;
 mod watch;
 
 pub use engine::{PostgresEngine, PostgresOptions};

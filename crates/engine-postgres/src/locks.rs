@@ -12,6 +12,7 @@ use tokio_postgres::error::SqlState;
 use crate::error::PostgresError;
 use crate::inventory::{Oid, Table, quoted};
 use crate::session::Session;
+use crate::unreadable::Obstacle;
 use crate::watch::words;
 
 /// How long the taking of locks is tried where nothing else is set.
@@ -37,11 +38,16 @@ pub(crate) struct Lockable {
     pub oid: Oid,
     pub schema: String,
     pub name: String,
-    /// Whether the role may read all its rows.
-    pub readable: bool,
+    /// Why its rows cannot be read, all of them; empty: they can.
+    pub obstacles: Vec<Obstacle>,
 }
 
 impl Lockable {
+    /// Whether the role may read all its rows.
+    pub(crate) fn readable(&self) -> bool {
+        self.obstacles.is_empty()
+    }
+
     /// As an error or a warning names it.
     pub(crate) fn qualified(&self) -> String {
         model::ObjectName::two(&self.schema, &self.name).to_string()
@@ -52,13 +58,47 @@ impl Lockable {
 pub(crate) async fn list(session: &Session) -> Result<Vec<Lockable>, PostgresError> {
     let sql = include_str!("../sql/lockable_14.sql");
     let rows = session.rows(sql, &[], "listing the tables to lock").await?;
+    let obstacles = [Obstacle::Schema, Obstacle::Table, Obstacle::Policies];
     let tables = rows.iter().map(|row| Lockable {
         oid: row.get(0),
         schema: row.get(1),
         name: row.get(2),
-        readable: row.get(3),
+        obstacles: (3..)
+            .zip(&obstacles)
+            .filter(|(place, _)| !row.get::<_, bool>(place))
+            .map(|(_, obstacle)| obstacle.clone())
+            .collect(),
     });
-    Ok(tables.collect())
+    leave_out_dependents(session, tables.collect()).await
+}
+
+/// A view over a table that is left out, or a table that inherits from it, could not be made again:
+/// it is left out too.
+async fn leave_out_dependents(
+    session: &Session,
+    mut tables: Vec<Lockable>,
+) -> Result<Vec<Lockable>, PostgresError> {
+    let out = tables.iter().filter(|table| !table.readable());
+    let out: Vec<Oid> = out.map(|table| table.oid).collect();
+    if out.is_empty() {
+        return Ok(tables);
+    }
+    let sql = include_str!("../sql/dependents_14.sql");
+    let doing = "looking for what needs a table that may not be read";
+    for row in session.rows(sql, &[&out], doing).await? {
+        let oid: Oid = row.get(0);
+        let needs = Obstacle::Needs(row.get(3));
+        match tables.iter_mut().find(|table| table.oid == oid) {
+            Some(table) => table.obstacles.push(needs),
+            None => tables.push(Lockable {
+                oid,
+                schema: row.get(1),
+                name: row.get(2),
+                obstacles: vec![needs],
+            }),
+        }
+    }
+    Ok(tables)
 }
 
 /// Looks at the large objects, outside of the transaction that will hold the snapshot.
@@ -94,7 +134,7 @@ pub(crate) fn statements(
     );
     let mut names: Vec<String> = tables
         .iter()
-        .filter(|table| table.readable)
+        .filter(|table| table.readable())
         .map(|table| format!("{}.{}", quoted(&table.schema), quoted(&table.name)))
         .collect();
     if large_objects == LargeObjects::Readable {
@@ -120,7 +160,7 @@ pub(crate) async fn check_ours(
     let known: std::collections::HashMap<Oid, &Lockable> =
         listed.iter().map(|table| (table.oid, table)).collect();
     let moved = seen.iter().find(|table| match known.get(&table.oid) {
-        Some(known) if !known.readable => false,
+        Some(known) if !known.readable() => false,
         Some(known) => {
             known.schema != table.schema || known.name != table.name || !held.contains(&table.oid)
         }

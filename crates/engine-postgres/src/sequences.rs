@@ -35,6 +35,11 @@ impl Sequence {
         self.readable
     }
 
+    /// Its schema and its name.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        (&self.schema, &self.name)
+    }
+
     /// As an error or a warning names it.
     pub(crate) fn qualified(&self) -> String {
         model::ObjectName::two(&self.schema, &self.name).to_string()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use model::{Progress, SkippedObject};
+use model::{ObjectName, Progress};
 use tempfile::NamedTempFile;
 
 use crate::connect::Endpoint;
@@ -16,6 +16,7 @@ use crate::inventory::{Inventory, Oid};
 use crate::locks::{self, LargeObjects, Lockable, Patience};
 use crate::session::Session;
 use crate::tools::PgTools;
+use crate::unreadable::Unreadable;
 use crate::watch::{Limits, Sessions, Watch, Watched};
 
 /// What a snapshot is asked for.
@@ -38,6 +39,8 @@ pub(crate) struct Held {
     pub streams: Vec<Session>,
     /// The tables that are read, and all types.
     pub inventory: Inventory,
+    /// The tables and views that are skipped.
+    pub left_out: HashSet<ObjectName>,
     /// Whether there are large objects to read.
     pub large_objects: LargeObjects,
     /// What pg_dump wrote.
@@ -69,7 +72,8 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
     loop {
         let tables = locks::list(&session).await?;
         let large_objects = locks::large_objects(&session).await?;
-        refuse_unreadable(wanted, &tables, large_objects)?;
+        let unreadable = Unreadable::among(&tables, large_objects, wanted.endpoint.user());
+        wanted.refuse_or_go_on(&unreadable)?;
         let opening = Opening {
             wanted,
             session: &session,
@@ -81,11 +85,12 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
         };
         match opening.attempt().await {
             Ok(attempt) => {
-                wanted.skip(unreadable(&tables, large_objects));
+                wanted.tell_skipped(&unreadable);
                 return Ok(Held {
                     session,
                     streams,
                     inventory: attempt.inventory,
+                    left_out: left_out(&tables),
                     large_objects,
                     dump: attempt.dump,
                     tools,
@@ -102,51 +107,10 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
     }
 }
 
-/// What the role may not read, by name.
-fn unreadable(tables: &[Lockable], large_objects: LargeObjects) -> Vec<String> {
-    let tables = tables.iter().filter(|table| !table.readable);
-    let mut names: Vec<String> = tables.map(Lockable::qualified).collect();
-    if large_objects == LargeObjects::Unreadable {
-        names.push("large objects".into());
-    }
-    names
-}
-
-fn refuse_unreadable(
-    wanted: &Wanted,
-    tables: &[Lockable],
-    large_objects: LargeObjects,
-) -> Result<(), PostgresError> {
-    match wanted.skip_without_rights {
-        true => Ok(()),
-        false => wanted.refuse(unreadable(tables, large_objects)),
-    }
-}
-
-impl Wanted {
-    /// Fails where there is anything that the role may not read.
-    pub(crate) fn refuse(&self, unreadable: Vec<String>) -> Result<(), PostgresError> {
-        let more = match unreadable.len() {
-            0 => return Ok(()),
-            1..=10 => String::new(),
-            n => format!(" and {} more", n - 10),
-        };
-        let some: Vec<String> = unreadable.into_iter().take(10).collect();
-        Err(PostgresError::NoRights {
-            role: self.endpoint.user().to_owned(),
-            objects: format!("{}{more}", some.join(", ")),
-        })
-    }
-
-    /// Tells what is left out because the role may not read it.
-    pub(crate) fn skip(&self, unreadable: Vec<String>) {
-        for object in unreadable {
-            self.progress.skipped(SkippedObject {
-                object,
-                reason: format!("the role {} may not read it", self.endpoint.user()),
-            });
-        }
-    }
+fn left_out(tables: &[Lockable]) -> HashSet<ObjectName> {
+    let out = tables.iter().filter(|table| !table.readable());
+    out.map(|table| ObjectName::two(&table.schema, &table.name))
+        .collect()
 }
 
 /// One try.
@@ -167,7 +131,7 @@ impl Opening<'_> {
         let id = self.export().await?;
         let mut inventory = Inventory::read(self.session).await?;
         locks::check_ours(self.session, self.tables, &inventory.tables).await?;
-        let readable = self.tables.iter().filter(|table| table.readable);
+        let readable = self.tables.iter().filter(|table| table.readable());
         let readable: HashSet<Oid> = readable.map(|table| table.oid).collect();
         inventory
             .tables
@@ -198,7 +162,7 @@ impl Opening<'_> {
                 // It locks many tables in one statement, and means the statement.
                 lock_timeout: self.timeout * 3,
             };
-            let excluded = self.tables.iter().filter(|table| !table.readable);
+            let excluded = self.tables.iter().filter(|table| !table.readable());
             dump.run(self.wanted, excluded).await
         };
         match joined.await {

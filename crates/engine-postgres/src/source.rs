@@ -25,6 +25,7 @@ use crate::locks::LargeObjects;
 use crate::sequences::{self, Sequence};
 use crate::session::Session;
 use crate::snapshot::{Held, Wanted};
+use crate::unreadable::Unreadable;
 use crate::{globals, large_objects};
 
 /// How many parts the dictionary has before the rows are read.
@@ -131,7 +132,14 @@ impl PostgresSource {
             oids.push(browse::LARGE_OBJECTS);
         }
         let database = self.wanted.endpoint.database();
-        let objects = browse::saveset_objects(session, database, &oids, &planned.plans).await?;
+        let objects = browse::saveset_objects(
+            session,
+            database,
+            &oids,
+            &planned.plans,
+            &self.held.left_out,
+        )
+        .await?;
         self.tables = Some(planned.copies.into());
         Ok(SourcePlan {
             tables: planned.plans,
@@ -354,11 +362,13 @@ async fn readable_sequences(
 ) -> Result<Vec<Sequence>, PostgresError> {
     let all = sequences::list(session).await?;
     let (readable, others): (Vec<_>, Vec<_>) = all.into_iter().partition(Sequence::is_readable);
-    let names = others.iter().map(Sequence::qualified).collect();
-    match wanted.skip_without_rights {
-        true => wanted.skip(names),
-        false => wanted.refuse(names)?,
-    }
+    let role = wanted.endpoint.user();
+    let others: Vec<Unreadable> = others
+        .iter()
+        .map(|sequence| Unreadable::sequence(sequence, role))
+        .collect();
+    wanted.refuse_or_go_on(&others)?;
+    wanted.tell_skipped(&others);
     Ok(readable)
 }
 

@@ -331,6 +331,7 @@ pub fn restore_job(name: String, selection: model::Selection) -> JobDefinition {
         is_auto_abort_active: false,
         auto_abort_in_minutes: 0,
         online: true,
+        continue_on_access_right_violation: false,
         selection,
         yield_to_ddl_seconds: 0,
         restore: None,

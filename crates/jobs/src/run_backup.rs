@@ -162,7 +162,7 @@ impl Inner {
                 server_execution_id: id,
                 yield_to_ddl: seconds(job.definition.yield_to_ddl_seconds),
                 max_snapshot: seconds(definition.max_snapshot_minutes.saturating_mul(60)),
-                skip_without_rights: false,
+                skip_without_rights: job.definition.continue_on_access_right_violation,
                 progress: report,
             },
             vault,

@@ -67,6 +67,9 @@ pub struct JobDefinition {
     pub auto_abort_in_minutes: u32,
     /// A consistent snapshot while others write; `false`: tables are locked against writes.
     pub online: bool,
+    /// Whether an object that the role may not read is skipped and listed, not the end of the run.
+    #[serde(default)]
+    pub continue_on_access_right_violation: bool,
     /// What is backed up or restored.
     pub selection: Selection,
     /// How long locks are kept that others wait for; 0: for ever.

@@ -18,6 +18,7 @@ mod kill;
 mod postgres;
 mod process;
 mod restores;
+mod rights;
 mod round_trip;
 mod round_trip_postgres;
 mod running;

@@ -193,6 +193,7 @@ pub fn job_of(name: &str) -> JobDefinition {
         is_auto_abort_active: false,
         auto_abort_in_minutes: 0,
         online: true,
+        continue_on_access_right_violation: false,
         selection: Selection::whole_database("shop"),
         yield_to_ddl_seconds: 300,
         restore: None,

@@ -119,12 +119,10 @@ fn what_later_versions_bring_is_refused_and_its_neutral_value_accepted() {
     let target = json!({"target_site_id": "dr", "target_retention_copies_count": 3});
     let neutral = json!({"target_site_id": null, "target_retention_copies_count": 0,
                          "target_retention_source": null});
-    let rights = "/job_settings/continue_job_on_access_right_violation";
     for (pointer, later, neutral) in [
         ("/targetSiteDetails", target, neutral),
         ("/backup_type", json!("delta"), json!("full")),
         ("/job_settings/online", json!(false), json!(true)),
-        (rights, json!(true), json!(false)),
     ] {
         let refused = parse(&with(pointer, later)).unwrap_err();
         assert_eq!(
@@ -133,6 +131,26 @@ fn what_later_versions_bring_is_refused_and_its_neutral_value_accepted() {
             "{pointer}: {refused}"
         );
         assert!(parse(&with(pointer, neutral)).is_ok(), "{pointer}");
+    }
+}
+
+#[test]
+fn a_job_may_go_on_without_what_it_may_not_read_where_there_are_rights() {
+    let rights = "continue_job_on_access_right_violation";
+    for go_on in [true, false] {
+        let body = with(&format!("/job_settings/{rights}"), json!(go_on));
+        let job = parse(&body).unwrap();
+        assert_eq!(job.continue_on_access_right_violation, go_on);
+        let shown = serde_json::to_value(JobSettings::of(&job)).unwrap();
+        assert_eq!(shown[rights], go_on);
+        let on_sqlite = parse_job(&body, SiteType::Sqlite);
+        match go_on {
+            true => {
+                let field = format!("job_settings.{rights}");
+                assert_refused(on_sqlite, Code::InvalidField, &field);
+            }
+            false => assert!(!on_sqlite.unwrap().continue_on_access_right_violation),
+        }
     }
 }
 

@@ -198,6 +198,12 @@ async fn tables_without_rights_are_an_error_or_skipped_as_asked() {
         said.contains("public.secret") && said.contains("public.rows_hidden"),
         "{said}"
     );
+    for grant in [
+        "GRANT SELECT ON public.secret TO \"poor\"",
+        "ALTER ROLE \"poor\" BYPASSRLS",
+    ] {
+        assert!(said.contains(grant), "{said}");
+    }
     reading.skip_without_rights = true;
     let backup = reading.read().await.unwrap();
     assert_eq!(backup.count_of("public.mine"), 1);
@@ -210,6 +216,51 @@ async fn tables_without_rights_are_an_error_or_skipped_as_asked() {
     for object in ["large objects", "public.numbers"] {
         assert!(skipped.iter().any(|s| s.object == object), "{skipped:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_skipped_table_is_skipped_with_it() {
+    let server = Server::version(17).start();
+    server.psql("postgres", "CREATE DATABASE shop; CREATE ROLE poor LOGIN");
+    server.psql(
+        "shop",
+        "CREATE TABLE mine (a int); INSERT INTO mine VALUES (1); CREATE TABLE secret (a int PRIMARY KEY);
+         CREATE VIEW over_secret AS SELECT * FROM secret; CREATE VIEW over_view AS SELECT * FROM over_secret;
+         CREATE TABLE heir (b int) INHERITS (secret);
+         CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE TABLE part1 PARTITION OF parts FOR VALUES IN (1);
+         GRANT SELECT ON mine, over_secret, over_view, heir, part1 TO poor;
+         CREATE SCHEMA closed; CREATE TABLE closed.t (a int); GRANT SELECT ON closed.t TO poor;",
+    );
+    let mut reading = Reading::new(&server, "shop");
+    reading.user = "poor";
+    let said = reading.open().await.err().unwrap().to_string();
+    for grant in [
+        "ON SCHEMA closed TO",
+        "SELECT ON public.secret TO",
+        "ON public.parts TO",
+    ] {
+        assert!(said.contains(grant), "{said}");
+    }
+    reading.skip_without_rights = true;
+    let backup = reading.read().await.unwrap();
+    assert_eq!(backup.plan.tables.len(), 1);
+    let listed = backup.plan.objects.iter().map(|o| o.name.to_string());
+    let mut listed: Vec<String> = listed.collect();
+    listed.sort();
+    assert_eq!(listed, ["closed", "public", "public.mine", "shop"]);
+    let skipped = reading.progress.skipped_objects();
+    let mut skipped: Vec<&str> = skipped.iter().map(|s| s.object.as_str()).collect();
+    skipped.sort();
+    let expected = [
+        "closed.t",
+        "public.heir",
+        "public.over_secret",
+        "public.over_view",
+        "public.part1",
+        "public.parts",
+        "public.secret",
+    ];
+    assert_eq!(skipped, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

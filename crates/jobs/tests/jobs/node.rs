@@ -91,6 +91,7 @@ pub fn nightly() -> JobDefinition {
         is_auto_abort_active: false,
         auto_abort_in_minutes: 0,
         online: true,
+        continue_on_access_right_violation: false,
         selection: Selection::whole_database("shop"),
         yield_to_ddl_seconds: 300,
         restore: None,

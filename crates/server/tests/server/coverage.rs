@@ -82,6 +82,7 @@ fn every_test_that_the_table_names_is_there() {
         "server/tests/server",
         "contract/tests/contract",
         "contract/src",
+        "backstay/tests/backstay",
     ] {
         for entry in std::fs::read_dir(crates.join(folder)).unwrap() {
             let path: PathBuf = entry.unwrap().path();
