@@ -8,6 +8,7 @@ use model::{
 };
 use object_store::prefix::PrefixStore;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use vault::{RecoveryKey, SiteKey, Unlock, Vault, VaultError};
 
 use crate::{Inner, JobsError, lock};
@@ -87,6 +88,19 @@ impl Inner {
             .node_id()
             .parse()
             .map_err(|_| JobsError::NodeId)
+    }
+}
+
+/// Waits for the first answers of a vault unless the run is told to end: a store that is silent
+/// keeps nobody waiting while the run has nothing in it that must be settled.
+pub(crate) async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, JobsError>>,
+) -> Result<T, JobsError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(flow::FlowError::Cancelled.into()),
+        done = work => done,
     }
 }
 

@@ -6,6 +6,7 @@ use catalog::{Ending, Execution, ExecutionFilter, Leased, Page};
 use model::{RunEvent, ServerExecutionId, SiteType};
 use tokio_util::sync::CancellationToken;
 
+use crate::connect::unless_cancelled;
 use crate::report::Report;
 use crate::{Inner, JobsError, lock, words};
 
@@ -26,7 +27,8 @@ impl Inner {
             .definition
             .restore
             .ok_or(JobsError::NoRestoreSettings(job.job_id))?;
-        let prepared = self.prepare_restore(&execution.site_id, &settings).await?;
+        let prepared = self.prepare_restore(&execution.site_id, &settings);
+        let prepared = unless_cancelled(cancel, prepared).await?;
         let credentials = lock(&self.credentials)
             .get(&execution.execution_id)
             .cloned();

@@ -32,6 +32,9 @@ pub(crate) fn flag_of(field: &str) -> Option<&'static str> {
             .strip_suffix(end)
             .is_some_and(|before| before.is_empty() || before.ends_with('.'))
     };
+    if field.starts_with("vault.options") {
+        return Some("--vault-option");
+    }
     FLAGS
         .iter()
         .find(|(end, _)| is_end(end))

@@ -11,6 +11,7 @@ mod serve;
 pub(crate) mod site;
 mod status;
 mod try_;
+mod vault_option;
 mod version;
 
 use std::path::PathBuf;

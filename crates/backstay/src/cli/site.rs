@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use model::{ExposeSecret, SecretString, SiteType};
 use serde_json::{Value, json};
 
-use crate::cli::{Context, without_nulls};
+use crate::cli::{Context, vault_option, without_nulls};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::output::{self, remark, text};
@@ -57,9 +57,14 @@ pub(crate) struct AddArgs {
     /// SQLite: the directory of the database files, absolute, on the server
     #[arg(long, value_name = "DIR", required_if_eq("site_type", "sqlite"))]
     path: Option<PathBuf>,
-    /// Where the savesets go: a directory on the server, absolute, or file:///…
+    /// Where the savesets go: a directory on the server, absolute, or file:///…, s3://BUCKET/PATH,
+    /// az://CONTAINER/PATH, gs://BUCKET/PATH
     #[arg(long, value_name = "DIR|URL")]
     vault: String,
+    /// What the vault's store is told, as region=eu-central-1; a secret is read from a file, as
+    /// secret_access_key=@FILE. May be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    vault_option: Vec<String>,
     /// A file that holds the database password; else PGPASSWORD or a prompt
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -139,12 +144,14 @@ impl AddArgs {
             SiteType::Postgresql => self.postgresql()?,
             SiteType::Sqlite => json!({ "path": self.path }),
         };
+        let vault = vault_url(&self.vault)?;
+        let options = vault_option::read(&vault, &self.vault_option)?;
         Ok(without_nulls(json!({
             "site_id": self.site,
             "site_type": self.site_type,
             "description": self.description,
             "connection": connection,
-            "vault": { "url": vault_url(&self.vault)?, "options": {} },
+            "vault": { "url": vault, "options": options },
             "soft_limit": self.soft_limit,
             "hard_limit": self.hard_limit,
             "max_snapshot_minutes": self.max_snapshot_minutes,

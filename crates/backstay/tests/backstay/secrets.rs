@@ -98,7 +98,7 @@ fn recovery_key(said: &str) -> String {
     line.unwrap().to_owned()
 }
 
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+pub fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -110,7 +110,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-fn holds(file: &Path, secret: &str) -> bool {
+pub fn holds(file: &Path, secret: &str) -> bool {
     let bytes = std::fs::read(file).unwrap();
     bytes
         .windows(secret.len())
