@@ -10,6 +10,7 @@ use model::{
 use tokio_util::sync::CancellationToken;
 use vault::{DeadOrAlive, Manifest, Saveset, Vault};
 
+use crate::connect::unless_cancelled;
 use crate::report::Report;
 use crate::rules::run_type::{Asked, decide};
 use crate::words::sentence;
@@ -30,7 +31,7 @@ impl Inner {
             .catalog
             .job(&execution.site_id, execution.job_id)
             .await?;
-        let vault = self.vault(&site).await?;
+        let vault = unless_cancelled(cancel, self.vault(&site)).await?;
         let (run_type, reason) = decide(Asked {
             run_type: execution.run_type.unwrap_or(job.definition.backup_type),
             has_base: self.catalog.has_savesets(&execution.site_id).await?,

@@ -22,6 +22,7 @@ mod rights;
 mod round_trip;
 mod round_trip_postgres;
 mod running;
+mod s3;
 mod secrets;
 mod serving;
 mod slow_network;

@@ -1,3 +1,8 @@
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test a panic is how a fixture fails"
+)]
+
 use std::collections::BTreeMap;
 
 use object_store::path::Path;
