@@ -38,6 +38,7 @@ mod jobs;
 mod objects;
 mod operations;
 mod paging;
+mod preparations;
 mod problem;
 mod query;
 mod quirks;
@@ -66,10 +67,11 @@ pub use operations::{
     Access, BASE_PATH, Facts, Method, Operation, Parameter, ParameterKind, ParameterSchema,
 };
 pub use paging::{Page, PageLinks};
+pub use preparations::Preparation;
 pub use problem::{Code, ProblemDocument};
 pub use query::{
     BrowseQuery, ExecuteQuery, ExecutionsQuery, JobsQuery, ObjectsQuery, PageQuery, Pairs,
-    refuse_query,
+    PreparationQuery, refuse_query,
 };
 pub use quirks::nearest;
 pub use refusal::Refusal;

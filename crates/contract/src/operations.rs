@@ -179,6 +179,11 @@ pub(crate) const EXECUTE_QUERY: &[Parameter] = &[query(
 )];
 const EXECUTE: &[Parameter] = &[EXECUTE_QUERY[0], CREDENTIALS, IDEMPOTENCY];
 pub(crate) const OBJECTS: &[Parameter] = &[PAGE, PAGE_SIZE, SEARCH];
+pub(crate) const PREPARATION: &[Parameter] = &[query(
+    "id",
+    ParameterSchema::Count,
+    "The preparation's id; the newest of the site by default.",
+)];
 pub(crate) const PAGES: &[Parameter] = &[PAGE, PAGE_SIZE];
 pub(crate) const BROWSE: &[Parameter] = &[
     query(
@@ -262,9 +267,9 @@ operations! {
     /// Row 5.
     ListJobExecutions Get "/sites/{site_id}/jobs/{job_id}/executions" Token built EXECUTIONS [400, 404];
     /// Row 6.
-    PrepareObjects Post "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/prepare-objects" Token later NONE [];
+    PrepareObjects Post "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/prepare-objects" Token built NONE [404, 409, 413, 415];
     /// Row 7.
-    PreparationStatus Get "/sites/{site_id}/objects-preparation-status" Token later NONE [];
+    PreparationStatus Get "/sites/{site_id}/objects-preparation-status" Token built PREPARATION [400, 404];
     /// Row 8.
     ListSavesetObjects Get "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/objects" Token built OBJECTS [400, 403, 404, 409, 502];
     /// Row 9.

@@ -81,6 +81,8 @@ codes! {
         "`GET /sites/{id}/executions` lists them.";
     NoSaveset = "no-saveset", 404, "There is no such saveset.",
         "`GET /sites/{id}/savesets` lists them.";
+    NoPreparation = "no-preparation", 404, "There is no such preparation of objects.",
+        "Start one: `POST /sites/{id}/jobs/{job_id}/executions/{execution_id}/prepare-objects`. They are forgotten when the server is restarted.";
     MethodNotAllowed = "method-not-allowed", 405, "The path does not have this method.",
         "The header `Allow` lists those it has.";
     Conflict = "conflict", 409, "Something is in the way.",

@@ -6,7 +6,7 @@ use model::{ExecutionStatus, JobType, Moment, ObjectName, ObjectType, Parent, Ru
 
 use crate::fields::one_of;
 use crate::operations::{
-    BROWSE, EXECUTE_QUERY, EXECUTIONS, JOBS, OBJECTS, PAGES, Parameter, ParameterKind,
+    BROWSE, EXECUTE_QUERY, EXECUTIONS, JOBS, OBJECTS, PAGES, PREPARATION, Parameter, ParameterKind,
 };
 use crate::quirks::nearest;
 use crate::words::all;
@@ -232,6 +232,24 @@ impl ObjectsQuery {
             page: reader.page()?,
             search: reader.search(),
         })
+    }
+}
+
+/// Row 7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreparationQuery {
+    /// `None`: the newest of the site.
+    pub id: Option<u64>,
+}
+
+impl PreparationQuery {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A name that is not known, or a value that cannot be.
+    pub fn parse(pairs: &[(String, String)]) -> Result<Self, Refusal> {
+        let id = Reader::of(pairs, PREPARATION)?.number("id", u64::MAX)?;
+        Ok(PreparationQuery { id })
     }
 }
 

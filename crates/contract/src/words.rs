@@ -1,7 +1,7 @@
 //! The closed sets of words, as schemas: listed from `model`'s enums, so that the document cannot
 //! fall behind them.
 
-use model::{ExecutionStatus, JobType, ObjectType, RunType, SiteType};
+use model::{ExecutionStatus, JobType, ObjectType, PreparationStatus, RunType, SiteType};
 use strum::IntoEnumIterator;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
@@ -39,6 +39,7 @@ word_schemas! {
     job_type: JobType, false, "Makes savesets, or brings one back.";
     run_type: RunType, false, "Everything is read, or only what changed.";
     run_type_or_null: RunType, true, "What the execution became; null while nobody knows.";
+    preparation_status: PreparationStatus, false, "How far the preparation is.";
     site_type: SiteType, false, "The kind of the site's database system.";
     object_type: ObjectType, false, "What kind of object the name means.";
     object_type_or_null: ObjectType, true, "The type of what it is in.";

@@ -55,6 +55,14 @@ pub enum JobsError {
         /// What was asked for.
         asked: String,
     },
+    /// Nobody has asked for that preparation, or it is forgotten.
+    #[error("site {site} has no preparation{}", .id.map(|id| format!(" {id}")).unwrap_or_default())]
+    NoPreparation {
+        /// The site that was asked.
+        site: SiteId,
+        /// What it does not have; `None`: any.
+        id: Option<u64>,
+    },
     /// Source and target are of different kinds.
     #[error("a saveset of a {source_type} site cannot be restored to a {target_type} site")]
     OtherKind {
@@ -113,6 +121,7 @@ impl Fault for JobsError {
             JobsError::VaultTaken { .. } => "vault-taken",
             JobsError::NothingToRestore { .. } => "nothing-to-restore",
             JobsError::NotInSaveset { .. } => "not-in-saveset",
+            JobsError::NoPreparation { .. } => "no-preparation",
             JobsError::OtherKind { .. } => "other-site-type",
             JobsError::NoCredentials => "credentials-missing",
             JobsError::InTheWay(obstacle) => flow::obstacle_code(&obstacle.code),
@@ -136,6 +145,7 @@ impl Fault for JobsError {
             | JobsError::NoCredentials
             | JobsError::NotForThisJob(_)
             | JobsError::NotBuiltYet(_) => Blame::Request,
+            JobsError::NoPreparation { .. } => Blame::Missing,
             JobsError::VaultTaken { .. }
             | JobsError::NothingToRestore { .. }
             | JobsError::InTheWay(_)
@@ -169,6 +179,11 @@ impl Fault for JobsError {
             JobsError::NothingToRestore { .. } => {
                 Some("GET /sites/{site_id}/savesets lists what can be restored.".to_owned())
             }
+            JobsError::NoPreparation { .. } => Some(
+                "Start one with POST …/executions/{execution_id}/prepare-objects; a restart of the \
+                 server forgets them."
+                    .to_owned(),
+            ),
             JobsError::NoCredentials => Some(
                 "Send the header x-auth-credentials: Basic base64(user:password) with the \
                  database user that the restore runs as."

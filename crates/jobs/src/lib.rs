@@ -28,6 +28,7 @@ mod connect;
 mod error;
 mod execute;
 mod execution;
+mod prepare;
 mod recover;
 mod registry;
 mod report;
@@ -53,6 +54,7 @@ use tokio_util::sync::CancellationToken;
 pub use browse::{ListedObject, ObjectPage};
 pub use error::JobsError;
 pub use execute::ExecuteRequest;
+pub use prepare::Preparation;
 pub use registry::Registry;
 pub use restore::{RestoreDraft, Restored, restore_job};
 pub use site::NewSite;
@@ -99,6 +101,7 @@ struct Inner {
     streams: std::sync::Mutex<HashMap<SiteId, (u32, Arc<Semaphore>)>>,
     /// Opened vaults, by the version of the site that they were opened with.
     vaults: Mutex<HashMap<SiteId, (i64, vault::Vault)>>,
+    preparations: prepare::Preparations,
 }
 
 /// An execution at work on this server.
@@ -129,6 +132,7 @@ impl Jobs {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Self {
+        let preparations = prepare::Preparations::new(clock.now());
         Jobs {
             inner: Arc::new(Inner {
                 catalog,
@@ -141,6 +145,7 @@ impl Jobs {
                 credentials: std::sync::Mutex::default(),
                 streams: std::sync::Mutex::default(),
                 vaults: Mutex::default(),
+                preparations,
             }),
         }
     }

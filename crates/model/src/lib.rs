@@ -53,7 +53,9 @@ pub use source::{
     CancelOnDrop, ClosingFacts, DictionaryPart, PieceSink, SavesetObject, SegmentRead,
     SegmentReader, Source, SourcePlan, SourceRequest, TablePlan,
 };
-pub use status::{ExecutionStatus, IllegalTransition, JobType, RunEvent, RunType, next};
+pub use status::{
+    ExecutionStatus, IllegalTransition, JobType, PreparationStatus, RunEvent, RunType, next,
+};
 pub use target::{
     DictionaryReader, Findings, LoadTask, Obstacle, Published, RestoreRequest, RestoreTable,
     RowStream, SegmentLoader, StepReport, Target,

@@ -29,6 +29,23 @@ pub enum RunType {
     Delta,
 }
 
+/// How far the preparation of a saveset's objects is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, EnumIter, Serialize, Deserialize,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE", ascii_case_insensitive)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PreparationStatus {
+    /// Waits for others.
+    Queued,
+    /// At work.
+    Running,
+    /// The list can be read.
+    Successful,
+    /// It cannot, and the details say why.
+    Failed,
+}
+
 /// The status of an execution (contract section 2).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, EnumIter, Serialize, Deserialize,

@@ -10,7 +10,7 @@ use strum::IntoEnumIterator;
 use crate::routes;
 
 /// Schemas of answers: all their keys are always present.
-const ANSWERS: [&str; 15] = [
+const ANSWERS: [&str; 16] = [
     "CheckedThing",
     "CreatedSite",
     "Execution",
@@ -22,6 +22,7 @@ const ANSWERS: [&str; 15] = [
     "OneExecution",
     "Plan",
     "PlanObstacle",
+    "Preparation",
     "Saveset",
     "Site",
     "SiteCheck",

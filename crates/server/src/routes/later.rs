@@ -29,10 +29,6 @@ macro_rules! later {
 }
 
 later! {
-    /// Prepares the objects of a saveset.
-    prepare_objects PrepareObjects post "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/prepare-objects" "objects";
-    /// How far a preparation is.
-    preparation_status PreparationStatus get "/sites/{site_id}/objects-preparation-status" "objects";
     /// Whether a restore may run.
     restore_permissions RestorePermissions post "/sites/{site_id}/restore-permissions" "restores";
     /// When a job runs by itself.
@@ -66,8 +62,6 @@ later! {
 /// All of them but DELETE of a saveset, whose path has operations that are there.
 pub(crate) fn routes() -> OpenApiRouter<ServerState> {
     OpenApiRouter::new()
-        .routes(routes!(prepare_objects))
-        .routes(routes!(preparation_status))
         .routes(routes!(restore_permissions))
         .routes(routes!(list_schedules, create_schedule))
         .routes(routes!(preview_schedule))

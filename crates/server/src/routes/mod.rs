@@ -69,6 +69,8 @@ fn execution_routes() -> OpenApiRouter<ServerState> {
         .routes(routes!(executions::get_execution))
         .routes(routes!(executions::abort_execution))
         .routes(routes!(executions::execution_events))
+        .routes(routes!(objects::prepare_objects))
+        .routes(routes!(objects::preparation_status))
         .routes(routes!(objects::list_saveset_objects))
         .routes(routes!(restores::list_site_restores))
         .routes(routes!(

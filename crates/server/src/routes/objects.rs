@@ -1,11 +1,15 @@
 //! Objects: of a saveset, and of a live site.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
-use axum::response::Response;
-use contract::{BrowseQuery, ListedObject, ObjectsQuery, refuse_query};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use contract::{
+    BASE_PATH, BrowseQuery, ListedObject, ObjectsQuery, Preparation, PreparationQuery, refuse_query,
+};
 use model::Parent;
 
+use crate::body::{NoBody, with_resource};
 use crate::lists::{list, rows_of};
 use crate::way::{Query, Way};
 use crate::{Problem, ServerState, present};
@@ -29,6 +33,44 @@ pub(crate) async fn list_saveset_objects(
         .await?;
     let rows: Vec<ListedObject> = found.objects.iter().map(present::saved_object).collect();
     Ok(list(&rows, found.total, query.page, &uri))
+}
+
+/// Prepares the objects of a saveset: finds out whether its list can be read.
+///
+/// The list works without it.
+#[utoipa::path(post,
+    path = "/sites/{site_id}/jobs/{job_id}/executions/{execution_id}/prepare-objects",
+    tag = "objects",
+    responses((status = 202, description = "It is queued; x-resource-id is the preparation's id.")))]
+pub(crate) async fn prepare_objects(
+    State(state): State<ServerState>,
+    Query(query): Query,
+    way: Way,
+    _: NoBody,
+) -> Result<Response, Problem> {
+    refuse_query(&query)?;
+    let (site, job, execution) = (way.site()?, way.job()?, way.execution()?);
+    let id = state.jobs().prepare_objects(&site, job, execution).await?;
+    let location = format!("{BASE_PATH}/sites/{site}/objects-preparation-status?id={id}");
+    let id = id.to_string();
+    Ok(with_resource(&id, Some(&location), StatusCode::ACCEPTED))
+}
+
+/// How far a preparation is.
+#[utoipa::path(get, path = "/sites/{site_id}/objects-preparation-status", tag = "objects",
+    responses((status = 200, description = "How far it is.", body = Preparation)))]
+pub(crate) async fn preparation_status(
+    State(state): State<ServerState>,
+    Query(query): Query,
+    way: Way,
+) -> Result<Response, Problem> {
+    let id = PreparationQuery::parse(&query)?.id;
+    let found = state.jobs().preparation(&way.site()?, id).await?;
+    let answer = Preparation {
+        status: found.status,
+        details: found.details,
+    };
+    Ok(Json(answer).into_response())
 }
 
 /// The databases of a site, live.

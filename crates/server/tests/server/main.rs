@@ -13,6 +13,7 @@ mod fault_codes;
 mod jobs;
 mod lists;
 mod logged;
+mod preparations;
 mod restores;
 mod samples_hold;
 mod savesets;
