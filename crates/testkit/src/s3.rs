@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use files::Files;
 use hyper::body::Incoming;
@@ -34,6 +35,10 @@ const SECRET: &str = "s3-secret-of-tests-Zx81qPw0";
 const WELL: u8 = 0;
 const ERRS: u8 = 1;
 const HANGS: u8 = 2;
+const DAWDLES: u8 = 3;
+
+/// How long a slow server thinks about each request.
+const THOUGHT: Duration = Duration::from_millis(150);
 
 /// A server with one bucket; it ends with the test.
 pub struct S3Server {
@@ -130,6 +135,11 @@ impl S3Server {
         self.state.mood.store(HANGS, Ordering::SeqCst);
     }
 
+    /// From now on every answer takes its time.
+    pub fn dawdle(&self) {
+        self.state.mood.store(DAWDLES, Ordering::SeqCst);
+    }
+
     /// From now on a put writes although it asks not to where an object is: some servers that call
     /// themselves S3 do.
     pub fn overwrite(&self) {
@@ -178,6 +188,7 @@ async fn answer(
     match mood {
         ERRS => return Ok(unavailable()),
         HANGS => std::future::pending().await,
+        DAWDLES => tokio::time::sleep(THOUGHT).await,
         _ => {}
     }
     match state.service.call(request.map(Body::from)).await {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::S3Server;
 use testkit::digest::sqlite_digest;
 
@@ -220,4 +220,57 @@ async fn a_run_that_waits_for_a_silent_store_is_aborted_and_the_next_one_is_good
         .run(&["job", "run", "shop", "nightly", "--wait"])
         .exits(0)
         .says("SUCCESSFUL");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_store_is_waited_for() {
+    let s3 = S3Server::start().await;
+    let server = shop(&s3);
+    s3.dawdle();
+    server
+        .run(&["job", "run", "shop", "nightly", "--wait"])
+        .exits(0)
+        .says("SUCCESSFUL");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_a_store_are_replaced_only_by_such_as_can_be_and_its_secret_is_kept() {
+    let s3 = S3Server::start().await;
+    let server = shop(&s3);
+    let site: Value = server.ask(&["site", "show", "shop"]);
+    let put = async |options: &[(&str, Value)]| {
+        let mut site = site.clone();
+        for (name, value) in options {
+            site["vault"]["options"][*name] = value.clone();
+        }
+        let url = format!("{}/data-protection/v2/sites/shop", server.url);
+        let request = reqwest::Client::new().put(url).bearer_auth(TOKEN);
+        let request = request.header("content-type", "application/json");
+        let answer = request.body(site.to_string()).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.text().await.unwrap())
+    };
+    for (options, said) in [
+        (
+            ("endpoint", json!("http://s3.example.net")),
+            "must be https",
+        ),
+        (("secret_access_key", Value::Null), "secret_access_key"),
+        (("acess_key_id", json!("x")), "access_key_id"),
+        (("credentials", json!("server")), "exclude each other"),
+    ] {
+        let (status, text) = put(&[options]).await;
+        assert_eq!(status, 400, "{text}");
+        assert!(text.contains(said) && !text.contains(s3.secret()), "{text}");
+    }
+    // What was refused changed nothing; what is given back as it was read keeps the secret.
+    let (status, text) = put(&[("region", json!("eu-west-1"))]).await;
+    assert_eq!(status, 200, "{text}");
+    server
+        .run(&["job", "run", "shop", "nightly", "--wait"])
+        .exits(0);
+    let (status, text) = put(&[("secret_access_key", json!("another-one"))]).await;
+    assert_eq!(status, 200, "{text}");
+    let refused = server.run(&["site", "check", "shop"]);
+    refused.exits(1).says("not permitted").hides("another-one");
 }

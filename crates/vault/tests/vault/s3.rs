@@ -6,17 +6,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::Fault as _;
+use model::{FRAME_BYTES, Fault as _};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, PutMode, PutOptions, integration};
 use testkit::S3Server;
-use vault::{StoreLimits, Unlock, Vault, VaultError, open_store};
+use vault::{ContentHash, StoreLimits, Unlock, Vault, VaultError, open_store, runs};
 
 use crate::crash::a_backup_dies_at_any_call;
 use crate::damage::{cut_or_removed, scene_in};
 use crate::round_trip::a_saveset_is_written_and_read;
-use crate::sample::{self, Keys, content, objects, owner, read, saveset_id};
+use crate::sample::{
+    self, Keys, content, drain, execution, noise, objects, owner, read, saveset_id,
+};
 
 /// The store of a site whose vault is there.
 fn vault_at(
@@ -212,4 +214,29 @@ async fn a_server_that_errs_or_hangs_fails_the_call_with_the_reason_and_within_i
     );
     server.heal();
     assert_eq!(read(&vault, saveset_id(1)).await.unwrap(), content(1));
+}
+
+#[tokio::test]
+async fn a_full_pack_is_one_put_and_reads_back_from_s3() {
+    let server = S3Server::start().await;
+    let vault = Keys::new()
+        .create(vault_at(&server, "shop", &server.options()))
+        .await;
+    let writer = vault.begin(execution(1, 1), None).await.unwrap();
+    let mut packs = writer.pack_writer().unwrap();
+    let frame = noise(1, FRAME_BYTES);
+    let mut places = Vec::new();
+    while !packs.is_full() {
+        places.push(packs.append(&frame).unwrap());
+    }
+    let before = server.requests();
+    writer
+        .put_pack(packs.take().unwrap().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(server.requests(), before + 1);
+    let whole = frame.repeat(places.len());
+    let hash = ContentHash::of(&whole);
+    let mut reader = vault.read_checked(&runs(&places), whole.len() as u64, hash);
+    assert!(drain(&mut reader).await.unwrap() == whole);
 }
