@@ -167,6 +167,16 @@ pub enum VaultError {
         /// The execution.
         execution: ExecutionId,
     },
+    /// What a run builds on was dropped all the same: which packs it needs is not known.
+    #[error(
+        "nothing is swept: execution {execution} builds on saveset {saveset}, which is not there any more"
+    )]
+    BaseGone {
+        /// The base.
+        saveset: SavesetId,
+        /// The execution.
+        execution: ExecutionId,
+    },
     /// Whether the manifest was put is not known.
     #[error("whether saveset {saveset} was committed is not known: the store did not answer")]
     CommitUnknown {
@@ -264,7 +274,7 @@ impl Fault for VaultError {
             VaultError::SavesetDead { .. } => "saveset-gone",
             VaultError::SavesetTaken { .. } | VaultError::NoFreeId => "saveset-taken",
             VaultError::AlreadyCommitted { .. } => "saveset-committed",
-            VaultError::StillNeeded { .. } => "saveset-in-use",
+            VaultError::StillNeeded { .. } | VaultError::BaseGone { .. } => "saveset-in-use",
             VaultError::NoConditionalPut { .. } | VaultError::ProbeFailed { .. } => {
                 "vault-unsuitable"
             }
@@ -285,7 +295,8 @@ impl Fault for VaultError {
             | VaultError::OwnedByAnother { .. }
             | VaultError::SavesetTaken { .. }
             | VaultError::AlreadyCommitted { .. }
-            | VaultError::StillNeeded { .. } => Blame::Conflict,
+            | VaultError::StillNeeded { .. }
+            | VaultError::BaseGone { .. } => Blame::Conflict,
             VaultError::Store { .. }
             | VaultError::TimedOut { .. }
             | VaultError::CommitUnknown { .. }
@@ -308,7 +319,8 @@ impl Fault for VaultError {
         match self {
             VaultError::Store { .. }
             | VaultError::TimedOut { .. }
-            | VaultError::CommitUnknown { .. } => Retry::Later,
+            | VaultError::CommitUnknown { .. }
+            | VaultError::BaseGone { .. } => Retry::Later,
             VaultError::SavesetTaken { .. } | VaultError::NoFreeId => Retry::NewAttempt,
             _ => Retry::Never,
         }
@@ -342,6 +354,7 @@ impl Fault for VaultError {
             VaultError::PinDamaged { .. } => {
                 "a pin protects only a backup that is running: if that execution is not, delete the object"
             }
+            VaultError::BaseGone { .. } => "the next sweep after that execution's end will do",
             VaultError::WrongKey { .. } => {
                 "each vault has its own keys: take the recovery key that was shown when this site was made"
             }

@@ -5,6 +5,7 @@
 //! pins/<execution>                 what running executions are about to commit
 //! packs/<aa>/<pack>                frames of rows, indexes, sheets and dictionaries
 //! manifests/<saveset>              a saveset's table of contents: its put is the commit
+//! deleted/<pack>                   the mark of a pack that nothing refers to
 //! ```
 //!
 //! Writing: [`Vault::begin`] takes a saveset id and pins it. A [`PackWriter`] for each stream seals
@@ -16,6 +17,9 @@
 //! Reading: [`Vault::open_saveset`], then [`Saveset::sheet`], [`Saveset::rows`], [`Saveset::index`]
 //! and [`Saveset::blob`]; every byte is authenticated, and compared with the hash of what was
 //! written, before it is given.
+//!
+//! Removing: [`Vault::drop_saveset`] puts a tombstone over a manifest, and [`Vault::sweep`] removes,
+//! after a grace period, the packs that nothing refers to any more.
 //!
 //! What this crate is not: it knows no PostgreSQL, no SQLite, no catalog, no jobs and no HTTP. It
 //! moves bytes that it does not understand, and decides nothing about what is backed up.
@@ -66,6 +70,7 @@ mod saveset_writer;
 mod seal;
 mod sheet;
 mod store;
+mod sweep;
 mod trailer;
 mod vault;
 
@@ -86,4 +91,5 @@ pub use sheet::{
     FrameCutter, PatchEntry, SegmentEntry, SheetRef, TableSheet, Written, write_sheet,
 };
 pub use store::StoreLimits;
+pub use sweep::SweepReport;
 pub use vault::Vault;

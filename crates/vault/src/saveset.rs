@@ -110,6 +110,20 @@ impl Saveset {
     /// # Errors
     /// When a frame of the sheet is missing or damaged, or there is no such table.
     pub async fn sheet(&self, table: usize) -> Result<TableSheet, VaultError> {
+        let sheet = self.sheet_with_patches(table).await?;
+        if sheet.patches.is_empty() {
+            return Ok(sheet);
+        }
+        Err(VaultError::NotBuiltYet {
+            what: format!(
+                "reading patches (table {table} of saveset {} has some, of a newer release)",
+                self.id()
+            ),
+        })
+    }
+
+    /// As [`sheet`](Self::sheet), for those that need not understand patches.
+    pub(crate) async fn sheet_with_patches(&self, table: usize) -> Result<TableSheet, VaultError> {
         let listed = self.manifest.contents.tables.get(table);
         let listed = listed.ok_or_else(|| VaultError::NoSuchPart {
             saveset: self.id(),
@@ -132,11 +146,6 @@ impl Saveset {
             sheet
                 .check()
                 .map_err(|why| VaultError::damaged(&what, why))?;
-            if !sheet.patches.is_empty() {
-                return Err(VaultError::NotBuiltYet {
-                    what: format!("reading patches ({what} has some, of a newer release)"),
-                });
-            }
             Ok(sheet)
         })
         .await

@@ -259,6 +259,28 @@ impl Store {
         Ok(names.collect())
     }
 
+    /// What `keep` makes of each object below `folder`, however deep, given its path from there. Only
+    /// that is in memory.
+    pub(crate) async fn list_below<T>(
+        &self,
+        folder: &str,
+        keep: impl Fn(&str, &ObjectMeta) -> Option<T>,
+    ) -> Result<Vec<T>, VaultError> {
+        let at = Path::from(folder);
+        let keep = &keep;
+        let kept = |object: ObjectMeta| {
+            let below = object.location.as_ref().strip_prefix(folder)?;
+            keep(below.strip_prefix('/')?, &object)
+        };
+        let kept = &kept;
+        let call = || {
+            let all = self.inner.list(Some(&at));
+            all.try_filter_map(move |object| async move { Ok(kept(object)) })
+                .try_collect::<Vec<T>>()
+        };
+        self.tried("list", folder, self.limits.pack, call).await
+    }
+
     /// One put, without a second try.
     pub(crate) async fn put_once(
         &self,

@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     owned: AtomicBool,
     /// Held while a saveset id is taken: two runs of one process never race for one.
     pub(crate) beginning: tokio::sync::Mutex<()>,
+    /// Held by the one sweep.
+    pub(crate) sweeping: tokio::sync::Mutex<()>,
 }
 
 /// `vault.json`. It holds no secret and is never changed.
@@ -127,6 +129,7 @@ impl Vault {
             footers: FooterCache::default(),
             owned: AtomicBool::new(false),
             beginning: tokio::sync::Mutex::default(),
+            sweeping: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -138,6 +141,7 @@ impl Vault {
             footers: FooterCache::default(),
             owned: AtomicBool::new(false),
             beginning: tokio::sync::Mutex::default(),
+            sweeping: tokio::sync::Mutex::default(),
         }))
     }
 

@@ -16,3 +16,5 @@ mod recovery;
 mod round_trip;
 mod s3;
 mod sample;
+mod shifted_clock;
+mod sweep;

@@ -1,0 +1,269 @@
+//! The sweep: removes the packs that nothing refers to any more, in two phases.
+//!
+//! A pack that nothing refers to first gets a mark, `deleted/<pack>`; a later sweep removes it when
+//! the mark is older than the grace period and still nothing refers to it.
+//!
+//! Why no run loses a pack, whenever it begins. The sweep lists the packs, then reads the pins, then
+//! the manifests, and lists the manifests again until a listing, at a moment T, shows none that it
+//! has not read. Let P be a listed pack.
+//!
+//! * A manifest that is there at T was there when it was read: manifests only ever become
+//!   tombstones. So everything that is committed at T has been counted.
+//! * The run that wrote P had put its pin before P, and P was listed before the pins were read. If
+//!   the pin was gone by then, the run was settled by then, and its manifest has been counted. Else
+//!   the pin's prefix protects P.
+//! * A run that builds on a base refers to packs of that base. Its base is a manifest as long as the
+//!   run is pinned (a drop refuses), so at T it has been counted, whether or not the run's pin had
+//!   been seen. Where a pin was seen and its base is gone all the same, the sweep deletes nothing.
+//! * A run that begins after T builds on what is a manifest then: by the same three points its packs
+//!   are counted at T, or are not in the list.
+//!
+//! So what is not referred to at T never will be again. The grace period protects those who read
+//! without a pin: a restore or an export that opened its saveset before it was dropped.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use model::SavesetId;
+
+use crate::ids::random;
+use crate::store::PutNew;
+use crate::{FrameRun, OwnerId, PackId, PackPrefix, Pin, Saveset, Vault, VaultError};
+
+/// What is in a mark: only its name and its age count.
+const MARK: &[u8] = b"{\"format\":1}\n";
+
+/// As many manifests are in memory at once.
+const MANIFESTS_AT_ONCE: usize = 4;
+
+/// What a sweep has seen and done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Packs that were in the vault when it began.
+    pub packs: u64,
+    /// Those of them that a manifest or a pin refers to.
+    pub live: u64,
+    /// Those that nothing refers to and that got their mark now.
+    pub marked: u64,
+    /// Those that have a mark which is younger than the grace period.
+    pub waiting: u64,
+    /// Those that are removed now.
+    pub removed: u64,
+    /// Bytes of the removed ones.
+    pub bytes_freed: u64,
+}
+
+/// The packs of a vault, each with its size, and the marks.
+struct Found {
+    packs: BTreeMap<PackId, u64>,
+    /// When each mark was put, by the store's clock, in microseconds.
+    marks: BTreeMap<PackId, i64>,
+    /// What the store's clock says.
+    now: i64,
+}
+
+/// What is referred to.
+#[derive(Default)]
+struct Live {
+    packs: HashSet<PackId>,
+    prefixes: HashSet<PackPrefix>,
+}
+
+impl Live {
+    fn holds(&self, pack: PackId) -> bool {
+        self.packs.contains(&pack) || self.prefixes.contains(&pack.prefix())
+    }
+}
+
+impl Vault {
+    /// Marks the packs that nothing refers to, and removes those whose mark is older than `grace`
+    /// by the store's clock. A backup may run or begin meanwhile. A second sweep of this handle
+    /// waits for the first.
+    ///
+    /// # Errors
+    /// [`OwnedByAnother`](VaultError::OwnedByAnother): only the owner sweeps. Any manifest, sheet or
+    /// pin that cannot be read, and [`BaseGone`](VaultError::BaseGone): then nothing was deleted.
+    /// What the store says.
+    pub async fn sweep(&self, owner: &OwnerId, grace: Duration) -> Result<SweepReport, VaultError> {
+        self.must_be_owned()?;
+        let _alone = self.0.sweeping.lock().await;
+        // Another server may have taken the vault over since it was opened.
+        self.own(owner).await?;
+        let found = self.found().await?;
+        let pins = self.pins().await?;
+        let live = self.live(&pins).await?;
+        // From here on everything has been read: only now something changes.
+        self.unmark(&found, &live).await?;
+        self.mark_and_remove(&found, &live, grace).await
+    }
+
+    /// Marks of packs that are referred to, or not there any more, go first: should a later sweep
+    /// find such a pack dead, its grace period begins anew.
+    async fn unmark(&self, found: &Found, live: &Live) -> Result<(), VaultError> {
+        for pack in found.marks.keys() {
+            if live.holds(*pack) || !found.packs.contains_key(pack) {
+                self.0.store.delete(&mark_path(*pack)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn mark_and_remove(
+        &self,
+        found: &Found,
+        live: &Live,
+        grace: Duration,
+    ) -> Result<SweepReport, VaultError> {
+        let store = &self.0.store;
+        let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
+        let mut report = SweepReport::default();
+        for (pack, bytes) in &found.packs {
+            report.packs += 1;
+            if live.holds(*pack) {
+                report.live += 1;
+                continue;
+            }
+            match found.marks.get(pack) {
+                None => {
+                    let mark = Bytes::from_static(MARK);
+                    let limit = store.limits().small;
+                    // One that is there already is as good: its age counts from when it was put.
+                    let (PutNew::Ours | PutNew::Other(_)) =
+                        store.put_new(&mark_path(*pack), mark, limit).await?;
+                    report.marked += 1;
+                }
+                Some(since) if found.now.saturating_sub(*since) >= grace => {
+                    store.delete(&pack.path()).await?;
+                    store.delete(&mark_path(*pack)).await?;
+                    report.removed += 1;
+                    report.bytes_freed += bytes;
+                }
+                Some(_) => report.waiting += 1,
+            }
+        }
+        Ok(report)
+    }
+
+    /// The store's time, the marks, and then the packs.
+    async fn found(&self) -> Result<Found, VaultError> {
+        let store = &self.0.store;
+        let now = self.store_time().await?;
+        let marks = store.list_below("deleted", |name, object| {
+            Some((name.parse().ok()?, object.last_modified.timestamp_micros()))
+        });
+        let marks = marks.await?.into_iter().collect();
+        let packs = store.list_below("packs", |name, object| {
+            let pack: PackId = name.split_once('/')?.1.parse().ok()?;
+            (pack.path() == object.location.as_ref()).then_some((pack, object.size))
+        });
+        Ok(Found {
+            packs: packs.await?.into_iter().collect(),
+            marks,
+            now,
+        })
+    }
+
+    /// What the store's clock says, in microseconds: when an object was written that is put now.
+    async fn store_time(&self) -> Result<i64, VaultError> {
+        let store = &self.0.store;
+        let name = hex::encode(random::<16>()?);
+        let path = format!("probe/{name}");
+        store.put_over(&path, Bytes::from_static(MARK)).await?;
+        let listed = store.list_below("probe", |listed, object| {
+            (listed == name).then(|| object.last_modified.timestamp_micros())
+        });
+        let listed = listed.await;
+        store.delete(&path).await?;
+        listed?
+            .first()
+            .copied()
+            .ok_or_else(|| VaultError::ProbeFailed {
+                place: store.place(),
+                what: format!("{path} is not listed after it was written"),
+            })
+    }
+
+    /// Everything that the manifests and those pins refer to. The packs must have been listed
+    /// before the pins were read.
+    async fn live(&self, pins: &[Pin]) -> Result<Live, VaultError> {
+        let mut live = Live {
+            prefixes: pins.iter().map(|pin| pin.pack_prefix).collect(),
+            ..Live::default()
+        };
+        let mut sheets = HashSet::new();
+        let mut committed = BTreeSet::new();
+        let mut settled: BTreeSet<SavesetId> = BTreeSet::new();
+        loop {
+            let listed = self.saveset_ids().await?;
+            let new: Vec<_> = listed
+                .into_iter()
+                .filter(|id| settled.insert(*id))
+                .collect();
+            if new.is_empty() {
+                break;
+            }
+            let opened = stream::iter(new).map(|id| self.manifest_or_tombstone(id));
+            let mut opened = opened.buffer_unordered(MANIFESTS_AT_ONCE);
+            while let Some(saveset) = opened.try_next().await? {
+                if let Some(saveset) = saveset {
+                    committed.insert(saveset.id());
+                    count(&saveset, &mut live.packs, &mut sheets).await?;
+                }
+            }
+        }
+        for pin in pins.iter().filter(|pin| !settled.contains(&pin.saveset_id)) {
+            if let Some(base) = pin.base.filter(|base| !committed.contains(base)) {
+                return Err(VaultError::BaseGone {
+                    saveset: base,
+                    execution: pin.execution.execution,
+                });
+            }
+        }
+        Ok(live)
+    }
+
+    async fn manifest_or_tombstone(&self, id: SavesetId) -> Result<Option<Saveset>, VaultError> {
+        match self.open_saveset(id).await {
+            Ok(saveset) => Ok(Some(saveset)),
+            Err(VaultError::SavesetDead { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Counts all packs of a saveset. A sheet that several savesets refer to is read once.
+async fn count(
+    saveset: &Saveset,
+    packs: &mut HashSet<PackId>,
+    sheets: &mut HashSet<(PackId, u32)>,
+) -> Result<(), VaultError> {
+    let contents = &saveset.manifest().contents;
+    let of = |runs: &[FrameRun]| runs.iter().map(|run| run.pack).collect::<Vec<_>>();
+    packs.extend(contents.runs().map(|run| run.pack));
+    for (place, table) in contents.tables.iter().enumerate() {
+        let first = table.sheet.as_ref().and_then(|sheet| sheet.runs.first());
+        let Some(first) = first.map(|run| (run.pack, run.first)) else {
+            continue;
+        };
+        if sheets.contains(&first) {
+            continue;
+        }
+        let sheet = saveset.sheet_with_patches(place).await?;
+        for segment in &sheet.segments {
+            packs.extend(of(&segment.rows));
+            packs.extend(of(&segment.index));
+        }
+        for patch in &sheet.patches {
+            packs.extend(of(&patch.rows));
+            packs.extend(of(&patch.index));
+        }
+        sheets.insert(first);
+    }
+    Ok(())
+}
+
+fn mark_path(pack: PackId) -> String {
+    format!("deleted/{pack}")
+}
