@@ -107,6 +107,36 @@ fn crates_see_only_whom_they_may() {
     none(&wrong);
 }
 
+/// Stores of the net bring HTTP and TLS with them: only the program that is shipped has them, and
+/// all other crates are built and tested without.
+#[test]
+fn only_the_program_has_the_stores_of_the_net() {
+    let mut wrong = Vec::new();
+    let workspace: toml::Value = toml::from_str(&read(&root().join("Cargo.toml"))).unwrap();
+    let wanted = &workspace["workspace"]["dependencies"]["object_store"];
+    assert_eq!(wanted["features"], toml::Value::from(vec!["fs"]));
+    assert_eq!(wanted["default-features"], toml::Value::from(false));
+    for folder in crates() {
+        let (name, manifest) = (name_of(&folder), manifest(&folder));
+        let dependencies = manifest.get("dependencies");
+        for store in ["vault", "object_store"] {
+            let features = dependencies
+                .and_then(|table| table.get(store)?.get("features"))
+                .is_some();
+            if features != (name == "backstay" && store == "vault") {
+                wrong.push(format!("{name}: features of {store}: {features}"));
+            }
+        }
+        let on = manifest
+            .get("features")
+            .and_then(|table| table.get("default"));
+        if on.is_some() {
+            wrong.push(format!("{name} has features that are on by themselves"));
+        }
+    }
+    none(&wrong);
+}
+
 #[test]
 fn no_code_says_a_forbidden_word() {
     let mut wrong = Vec::new();
