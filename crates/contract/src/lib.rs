@@ -38,6 +38,7 @@ mod jobs;
 mod objects;
 mod operations;
 mod paging;
+mod permissions;
 mod preparations;
 mod problem;
 mod query;
@@ -67,6 +68,7 @@ pub use operations::{
     Access, BASE_PATH, Facts, Method, Operation, Parameter, ParameterKind, ParameterSchema,
 };
 pub use paging::{Page, PageLinks};
+pub use permissions::{MissingRight, RestorePermissions};
 pub use preparations::Preparation;
 pub use problem::{Code, ProblemDocument};
 pub use query::{

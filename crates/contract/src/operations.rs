@@ -199,6 +199,7 @@ pub(crate) const BROWSE: &[Parameter] = &[
     SEARCH,
 ];
 const CHANGE: &[Parameter] = &[IF_MATCH];
+const PERMISSIONS: &[Parameter] = &[CREDENTIALS];
 const RESTORE: &[Parameter] = &[CREDENTIALS, IDEMPOTENCY];
 
 /// What is fixed about an operation.
@@ -277,7 +278,7 @@ operations! {
     /// Row 10.
     ListSiteRestores Get "/sites/{site_id}/restores" Token built EXECUTIONS [400, 404];
     /// Row 11.
-    RestorePermissions Post "/sites/{site_id}/restore-permissions" Token later NONE [];
+    RestorePermissions Post "/sites/{site_id}/restore-permissions" Token built PERMISSIONS [400, 403, 404, 413, 415, 502];
     /// Row 12.
     ListDatabases Get "/sites/{site_id}/databases" Token built NONE [400, 403, 404, 502];
     /// Row 13.

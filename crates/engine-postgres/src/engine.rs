@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    BrowsedObject, CheckReport, Connection, Credentials, Engine, ObjectType, Outcome, Parent,
-    RestoreRequest, Selection, SiteType, Source, SourceRequest, Target,
+    BrowsedObject, CheckReport, Connection, Credentials, Engine, MissingRight, ObjectType, Outcome,
+    Parent, RestoreRequest, Selection, SiteType, Source, SourceRequest, Target,
 };
 
 use crate::browse;
@@ -122,6 +122,14 @@ impl Engine for PostgresEngine {
             progress: request.progress,
         };
         Ok(Box::new(PostgresSource::open(wanted).await?))
+    }
+
+    async fn restore_permissions(
+        &self,
+        connection: &Connection,
+        credentials: Option<&Credentials>,
+    ) -> Outcome<Vec<MissingRight>> {
+        Ok(crate::restore::missing(connection, credentials).await?)
     }
 
     async fn open_target(

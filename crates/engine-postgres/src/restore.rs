@@ -30,6 +30,7 @@ mod loan;
 mod messages;
 pub(crate) mod needs;
 mod pages;
+mod permissions;
 mod postscript;
 mod prepare;
 mod program;
@@ -46,6 +47,7 @@ use model::{Connection, Credentials, Outcome, RestoreRequest, Target};
 
 use crate::engine::PostgresEngine;
 use destination::Destination;
+pub(crate) use permissions::missing;
 use target::PostgresTarget;
 
 /// Opens the place that a saveset is restored to: connects, and changes nothing.

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use model::{
-    BrowsedObject, CheckReport, Connection, Credentials, Engine, ObjectName, ObjectType, Outcome,
-    Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
+    BrowsedObject, CheckReport, Connection, Credentials, Engine, MissingRight, ObjectName,
+    ObjectType, Outcome, Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
 };
 
 use crate::check;
 use crate::database::ReadOnly;
 use crate::error::{SqliteError, blocking};
+use crate::permissions;
 use crate::restore::SqliteTarget;
 use crate::schema;
 use crate::site::{FileName, Kind, SiteDirectory};
@@ -74,6 +75,16 @@ impl Engine for SqliteEngine {
     ) -> Outcome<Box<dyn Source>> {
         let site = open_site(connection).await?;
         Ok(Box::new(SqliteSource::open(site, request).await?))
+    }
+
+    /// Credentials are not needed and ignored, as by a restore.
+    async fn restore_permissions(
+        &self,
+        connection: &Connection,
+        _credentials: Option<&Credentials>,
+    ) -> Outcome<Vec<MissingRight>> {
+        let connection = connection.clone();
+        Ok(blocking(move || permissions::missing(&connection)).await?)
     }
 
     /// Credentials are not needed and ignored: a restore writes as the server's own user.

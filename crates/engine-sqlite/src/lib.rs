@@ -39,6 +39,7 @@ mod engine;
 mod error;
 mod facts;
 mod pages;
+mod permissions;
 mod restore;
 mod schema;
 mod site;

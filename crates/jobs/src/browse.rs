@@ -1,7 +1,10 @@
 //! Looking: into a live site, and into a saveset.
 
 use catalog::Page;
-use model::{BrowsedObject, ExecutionId, JobId, ObjectName, ObjectType, Parent, SavesetId, SiteId};
+use model::{
+    BrowsedObject, Credentials, ExecutionId, JobId, MissingRight, ObjectName, ObjectType, Parent,
+    SavesetId, SiteId, SiteType,
+};
 
 use crate::{Jobs, JobsError};
 
@@ -43,6 +46,28 @@ impl Jobs {
         let engine = self.inner.registry.engine(site.definition.site_type)?;
         let connection = self.inner.connection(&site).await?;
         Ok(engine.browse(&connection, parent).await?)
+    }
+
+    /// What these database credentials lack to restore whatever the site holds, back into its
+    /// place; empty: nothing.
+    ///
+    /// # Errors
+    /// When there is no such site, the credentials are missing (SQLite needs none) or refused, or
+    /// the database system cannot be reached.
+    pub async fn restore_permissions(
+        &self,
+        site: &SiteId,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<MissingRight>, JobsError> {
+        let site = self.inner.catalog.site(site).await?;
+        let credentials = match site.definition.site_type {
+            SiteType::Sqlite => None,
+            SiteType::Postgresql => Some(credentials.ok_or(JobsError::NoCredentials)?),
+        };
+        let engine = self.inner.registry.engine(site.definition.site_type)?;
+        let connection = self.inner.connection(&site).await?;
+        let asked = engine.restore_permissions(&connection, credentials.as_ref());
+        Ok(asked.await?)
     }
 
     /// The objects of the saveset that an execution left, those whose name holds `search` in any

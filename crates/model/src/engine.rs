@@ -109,6 +109,19 @@ pub struct BrowsedObject {
     pub byte_count: Option<u64>,
 }
 
+/// A right that a restore would need and does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingRight {
+    /// What it is missing on; `DBC`: the whole site.
+    pub object_name: ObjectName,
+    /// Its type.
+    pub object_type: ObjectType,
+    /// The right, in a few words.
+    pub right: String,
+    /// The statement (or, without SQL, the command) that grants it.
+    pub sql: String,
+}
+
 /// One kind of database system. Stateless: every call brings its connection.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -129,6 +142,14 @@ pub trait Engine: Send + Sync {
         connection: &Connection,
         request: SourceRequest,
     ) -> Outcome<Box<dyn Source>>;
+
+    /// What these credentials lack to restore whatever the site holds, back into its place; empty:
+    /// nothing. Credentials that the database refuses are an error.
+    async fn restore_permissions(
+        &self,
+        connection: &Connection,
+        credentials: Option<&Credentials>,
+    ) -> Outcome<Vec<MissingRight>>;
 
     /// Opens the place that a saveset is restored to. Nothing is changed by it.
     async fn open_target(

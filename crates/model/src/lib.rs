@@ -38,7 +38,7 @@ pub use block_index::{BlockIndex, BlockIndexError, BlockSpan};
 pub use clock::{Clock, Moment, SystemClock};
 pub use engine::{
     BrowsedObject, CheckFinding, CheckReport, Connection, Credentials, Engine, FindingLevel,
-    Parent, SiteType,
+    MissingRight, Parent, SiteType,
 };
 pub use fault::{Blame, BoxFault, Fault, Outcome, Retry};
 pub use ids::{ExecutionId, IdError, JobId, SavesetId, ServerExecutionId, SiteId};

@@ -10,7 +10,7 @@ use strum::IntoEnumIterator;
 use crate::routes;
 
 /// Schemas of answers: all their keys are always present.
-const ANSWERS: [&str; 16] = [
+const ANSWERS: [&str; 18] = [
     "CheckedThing",
     "CreatedSite",
     "Execution",
@@ -19,10 +19,12 @@ const ANSWERS: [&str; 16] = [
     "LastExecutionDetails",
     "ListedJob",
     "ListedObject",
+    "MissingRight",
     "OneExecution",
     "Plan",
     "PlanObstacle",
     "Preparation",
+    "RestorePermissions",
     "Saveset",
     "Site",
     "SiteCheck",

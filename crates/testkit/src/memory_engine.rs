@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use model::{
-    Blame, BrowsedObject, CheckReport, Connection, Credentials, Engine, Fault, ObjectName,
-    ObjectType, Obstacle, Outcome, Parent, RestoreRequest, Retry, SiteType, SkippedObject, Source,
-    SourceRequest, Target,
+    Blame, BrowsedObject, CheckReport, Connection, Credentials, Engine, Fault, MissingRight,
+    ObjectName, ObjectType, Obstacle, Outcome, Parent, RestoreRequest, Retry, SiteType,
+    SkippedObject, Source, SourceRequest, Target,
 };
 
 pub use database::{Contents, MemoryDatabase};
@@ -106,6 +106,7 @@ struct Settings {
     skipped: Vec<SkippedObject>,
     obstacles: Vec<Obstacle>,
     build_errors: Vec<String>,
+    missing_rights: Vec<MissingRight>,
 }
 
 impl MemoryEngine {
@@ -122,6 +123,7 @@ impl MemoryEngine {
                     skipped: Vec::new(),
                     obstacles: Vec::new(),
                     build_errors: Vec::new(),
+                    missing_rights: Vec::new(),
                 }),
                 script: Script::new(),
                 buffers: Mutex::default(),
@@ -179,6 +181,16 @@ impl MemoryEngine {
     pub fn obstacle(&self, obstacle: Obstacle) {
         let mut settings = self.shared.settings.lock().unwrap();
         settings.obstacles.push(obstacle);
+    }
+
+    /// A right that every restore lacks.
+    pub fn missing_right(&self, right: MissingRight) {
+        self.shared
+            .settings
+            .lock()
+            .unwrap()
+            .missing_rights
+            .push(right);
     }
 
     /// A key that no target can make from now on.
@@ -302,6 +314,15 @@ impl Engine for MemoryEngine {
     ) -> Outcome<Box<dyn Source>> {
         self.shared.script.arrive(Stage::OpenSource).await?;
         Ok(Box::new(source::MemorySource::open(&self.shared, request)?))
+    }
+
+    async fn restore_permissions(
+        &self,
+        _: &Connection,
+        _: Option<&Credentials>,
+    ) -> Outcome<Vec<MissingRight>> {
+        let settings = self.shared.settings.lock().unwrap();
+        Ok(settings.missing_rights.clone())
     }
 
     async fn open_target(

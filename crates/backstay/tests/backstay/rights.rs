@@ -1,5 +1,6 @@
 //! What a role may not do, over HTTP: skipped and listed, or refused with the SQL that mends it.
 
+use reqwest::Method;
 use serde_json::json;
 use testkit::postgres::Server as Postgres;
 
@@ -76,4 +77,35 @@ async fn a_role_that_may_not_read_a_table_fails_the_run_or_leaves_it_out_as_aske
     api.restore(backup, ("shop", "copy"), &roles).await;
     let there = "SELECT count(*), to_regclass('secret') IS NULL FROM orders";
     assert_eq!(postgres.psql("copy", there), "500|t");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_permissions_name_each_missing_right_and_its_sql_mends_it() {
+    let postgres = shop();
+    let api = Api::start(&postgres);
+    api.postgres_site("pg", &postgres).await;
+    let ask = async |credentials| {
+        let path = "/sites/pg/restore-permissions";
+        api.call(Method::POST, path, None, credentials).await
+    };
+    let poor = Some(("poor", PASSWORD));
+    let answer = ask(poor).await.is(200).json();
+    assert_eq!(answer["permitted"], false);
+    let missing = answer["missing"].as_array().unwrap();
+    let of = |name: &str| missing.iter().find(|one| one["object_name"] == name);
+    assert_eq!(of("DBC").unwrap()["right"], "CREATEDB", "{answer:#}");
+    assert_eq!(of("shop").unwrap()["right"], "membership in \"keeper\"");
+    assert_eq!(missing.len(), 2, "{answer:#}");
+    for one in missing {
+        postgres.psql("postgres", one["sql"].as_str().unwrap());
+    }
+    let mended = ask(poor).await.is(200).json();
+    assert_eq!(mended, json!({"permitted": true, "missing": []}));
+
+    let refused = ask(Some(("poor", "another"))).await.is(403).json();
+    assert_eq!(refused["code"], "database-credentials", "{refused:#}");
+    assert_eq!(
+        ask(None).await.is(400).json()["code"],
+        "credentials-missing"
+    );
 }

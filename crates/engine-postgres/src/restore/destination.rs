@@ -47,6 +47,21 @@ impl Destination {
         })
     }
 
+    /// The server alone, for a look at it: nothing will be made there.
+    pub(super) fn looking(
+        connection: &Connection,
+        credentials: Option<&Credentials>,
+    ) -> Result<Destination, RestoreError> {
+        Ok(Destination {
+            endpoint: Endpoint::of(connection, credentials)?,
+            application_name: "backstay browse".to_owned(),
+            own_credentials: credentials.is_some(),
+            target: String::new(),
+            working: String::new(),
+            left: Vec::new(),
+        })
+    }
+
     /// What the sessions show themselves as.
     pub(super) fn application_name(&self) -> &str {
         &self.application_name
@@ -114,7 +129,7 @@ impl Destination {
 }
 
 /// Whether another database of the same server may take the login.
-fn is_of_the_database(error: &RestoreError) -> bool {
+pub(super) fn is_of_the_database(error: &RestoreError) -> bool {
     let RestoreError::Postgres(error) = error else {
         return false;
     };

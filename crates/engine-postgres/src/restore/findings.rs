@@ -8,6 +8,7 @@ mod roles;
 mod server;
 
 pub(super) use database::holds;
+pub(super) use roles::{DATABASE_OWNER, members_and_others};
 pub(super) use server::provider_is_known;
 
 use model::{Findings, Obstacle, RestoreRequest};

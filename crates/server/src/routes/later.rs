@@ -29,8 +29,6 @@ macro_rules! later {
 }
 
 later! {
-    /// Whether a restore may run.
-    restore_permissions RestorePermissions post "/sites/{site_id}/restore-permissions" "restores";
     /// When a job runs by itself.
     list_schedules ListSchedules get "/sites/{site_id}/jobs/{job_id}/schedules" "schedules";
     /// A new schedule.
@@ -62,7 +60,6 @@ later! {
 /// All of them but DELETE of a saveset, whose path has operations that are there.
 pub(crate) fn routes() -> OpenApiRouter<ServerState> {
     OpenApiRouter::new()
-        .routes(routes!(restore_permissions))
         .routes(routes!(list_schedules, create_schedule))
         .routes(routes!(preview_schedule))
         .routes(routes!(

@@ -73,6 +73,7 @@ fn execution_routes() -> OpenApiRouter<ServerState> {
         .routes(routes!(objects::preparation_status))
         .routes(routes!(objects::list_saveset_objects))
         .routes(routes!(restores::list_site_restores))
+        .routes(routes!(restores::restore_permissions))
         .routes(routes!(
             restores::list_execution_restores,
             restores::start_restore

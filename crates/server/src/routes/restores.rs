@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use catalog::ExecutionFilter;
 use contract::{
-    BASE_PATH, Execution, ExecutionsQuery, OneExecution, Plan, RestoreRequest, parse_restore,
-    refuse_query,
+    BASE_PATH, Execution, ExecutionsQuery, OneExecution, Plan, RestorePermissions, RestoreRequest,
+    parse_restore, refuse_query,
 };
 use model::JobType;
 
 use super::executions::{narrowed, one};
-use crate::body::{JsonBody, credentials, idempotency_key, with_resource};
+use crate::body::{JsonBody, NoBody, credentials, idempotency_key, with_resource};
 use crate::detached::to_its_end;
 use crate::way::{Query, Way, no_execution};
 use crate::{Problem, ServerState, lists};
@@ -41,6 +41,26 @@ pub(crate) async fn list_site_restores(
     let query = ExecutionsQuery::parse(&query)?;
     let filter = narrowed(ExecutionFilter::restores_of_site(&way.site()?), &query);
     lists::executions(&state, filter, query.page, &uri).await
+}
+
+/// Whether a database user may restore what the site holds, back into its place.
+///
+/// The user is that of x-auth-credentials (not needed on a SQLITE site). What is missing comes with
+/// the statement that grants it.
+#[utoipa::path(post, path = "/sites/{site_id}/restore-permissions", tag = "restores",
+    responses((status = 200, description = "What is missing, if anything.",
+        body = RestorePermissions)))]
+pub(crate) async fn restore_permissions(
+    State(state): State<ServerState>,
+    Query(query): Query,
+    way: Way,
+    headers: HeaderMap,
+    _: NoBody,
+) -> Result<Response, Problem> {
+    refuse_query(&query)?;
+    let (site, credentials) = (way.site()?, credentials(&headers)?);
+    let missing = state.jobs().restore_permissions(&site, credentials).await?;
+    Ok(Json(RestorePermissions::of(&missing)).into_response())
 }
 
 /// The restores made from a backup execution.

@@ -239,7 +239,6 @@ async fn another_site_s_job_is_404() {
 async fn operations_of_later_versions_are_501() {
     let app = App::start().await;
     for (method, path) in [
-        (Method::POST, "/sites/shop/restore-permissions"),
         (Method::GET, "/sites/shop/jobs/1/schedules"),
         (Method::POST, "/sites/shop/jobs/1/schedules/preview"),
         (Method::PUT, "/sites/shop/jobs/1/schedules/1"),

@@ -309,3 +309,34 @@ async fn a_database_that_fails_is_502() {
         .await
         .must_fail(502, "memory-injected");
 }
+
+#[tokio::test]
+async fn restore_permissions_say_what_is_missing_and_the_sql_that_grants_it() {
+    let app = App::start().await;
+    app.site("files").await;
+    let path = "/sites/files/restore-permissions";
+    let nothing = app.call(path).await.must_be(200).json();
+    assert_eq!(nothing, json!({"permitted": true, "missing": []}));
+
+    app.postgres_site("shop", "geheim").await;
+    let path = "/sites/shop/restore-permissions";
+    app.call(path).await.must_fail(400, "credentials-missing");
+    app.postgres.missing_right(model::MissingRight {
+        object_name: model::ObjectName::one("shop.db"),
+        object_type: model::ObjectType::Database,
+        right: "membership in keeper".to_owned(),
+        sql: "GRANT keeper TO dba".to_owned(),
+    });
+    let dba = [("x-auth-credentials", "Basic ZGJhOmdlaGVpbQ==")];
+    let answer = app.send_with(Method::POST, path, &dba, None).await;
+    assert_eq!(
+        answer.must_be(200).json(),
+        json!({"permitted": false, "missing": [{
+            "object_name": "shop.db", "object_type": "DATABASE",
+            "right": "membership in keeper", "sql": "GRANT keeper TO dba",
+        }]})
+    );
+    app.call("/sites/none/restore-permissions")
+        .await
+        .must_fail(404, "no-site");
+}

@@ -10,7 +10,7 @@ use crate::session::Session;
 
 /// Owns `public` in every database since 15: nobody is a member of it, the owner of the database
 /// is.
-const DATABASE_OWNER: &str = "pg_database_owner";
+pub(in crate::restore) const DATABASE_OWNER: &str = "pg_database_owner";
 
 pub(super) async fn look(
     look: &mut Look,
@@ -18,7 +18,7 @@ pub(super) async fn look(
     facts: &DatabaseFacts,
     as_copy: bool,
 ) -> Result<(), RestoreError> {
-    let there = roles(session).await?;
+    let there = members_and_others(session).await?;
     let mut owners = facts.needs.owners.clone();
     owners.push(facts.owner.clone());
     owners.sort();
@@ -43,7 +43,9 @@ pub(super) async fn look(
 }
 
 /// All roles, and whether we are a member.
-async fn roles(session: &Session) -> Result<BTreeMap<String, bool>, RestoreError> {
+pub(in crate::restore) async fn members_and_others(
+    session: &Session,
+) -> Result<BTreeMap<String, bool>, RestoreError> {
     let sql = match session.major() {
         14 | 15 => include_str!("../../../sql/roles_to_become_14.sql"),
         _ => include_str!("../../../sql/roles_to_become_16.sql"),
