@@ -40,6 +40,7 @@ mod run_restore;
 mod runner;
 mod safekeeping;
 mod site;
+mod sweep;
 mod words;
 
 use std::collections::HashMap;
@@ -47,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Catalog;
-use model::{Clock, Credentials, ExecutionId, SiteId};
+use model::{Clock, Credentials, ExecutionId, Moment, SiteId};
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -101,6 +102,8 @@ struct Inner {
     streams: std::sync::Mutex<HashMap<SiteId, (u32, Arc<Semaphore>)>>,
     /// Opened vaults, by the version of the site that they were opened with.
     vaults: Mutex<HashMap<SiteId, (i64, vault::Vault)>>,
+    /// When each vault was swept last by this server.
+    swept: std::sync::Mutex<HashMap<SiteId, Moment>>,
     preparations: prepare::Preparations,
 }
 
@@ -145,6 +148,7 @@ impl Jobs {
                 credentials: std::sync::Mutex::default(),
                 streams: std::sync::Mutex::default(),
                 vaults: Mutex::default(),
+                swept: std::sync::Mutex::default(),
                 preparations,
             }),
         }

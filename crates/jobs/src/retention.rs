@@ -1,5 +1,7 @@
 //! Dropping the surplus copies of a job after a successful backup.
 
+use std::sync::Arc;
+
 use catalog::CatalogError;
 use model::{Fault, JobId, Progress, SavesetId, SiteId};
 use vault::Vault;
@@ -11,7 +13,7 @@ impl Inner {
     /// Drops what the job's retention does not keep. The new saveset is committed already; what
     /// cannot be dropped now stays, is told as a warning, and is tried again after the next run.
     pub(crate) async fn retain(
-        &self,
+        self: &Arc<Self>,
         vault: &Vault,
         site: &SiteId,
         job: JobId,
@@ -20,10 +22,13 @@ impl Inner {
     ) {
         match self.drop_surplus(vault, site, job, keep).await {
             Ok(0) => {}
-            Ok(dropped) => progress.note(format!(
-                "dropped {} by retention",
-                words::count(dropped, "older saveset")
-            )),
+            Ok(dropped) => {
+                progress.note(format!(
+                    "dropped {} by retention",
+                    words::count(dropped, "older saveset")
+                ));
+                self.sweep_and_tell(vault, site, progress).await;
+            }
             Err(error) => {
                 let fault: &dyn Fault = &error;
                 progress.warning(format!(

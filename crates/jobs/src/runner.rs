@@ -24,6 +24,7 @@ impl Jobs {
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut at_work = JoinSet::new();
         let mut look = tokio::time::interval(LOOK_EVERY);
+        tokio::spawn(self.inner.clone().sweep_daily(shutdown.clone()));
         while !shutdown.is_cancelled() {
             if let Err(error) = self.inner.take_all(&mut at_work).await {
                 tracing::error!(code = error.code(), "the queue cannot be read: {error}");

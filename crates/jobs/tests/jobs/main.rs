@@ -10,3 +10,4 @@ mod queue;
 mod restore;
 mod retention;
 mod sites;
+mod sweep;

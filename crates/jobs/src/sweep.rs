@@ -1,0 +1,170 @@
+//! The sweep of a site's vault: after something was dropped, and once a day. It runs beside
+//! everything else; no backup waits for it, and it may end in its midst at any moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Page, SiteRecord};
+use model::{Fault, Moment, Progress, SavesetId, SiteId};
+use tokio_util::sync::CancellationToken;
+use vault::{SweepReport, Vault};
+
+use crate::{Inner, Jobs, JobsError, lock, words};
+
+/// How long a pack that nothing refers to stays: whoever opened a saveset before it was dropped can
+/// still read it to its end. By the clock of the vault's store.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// How often each vault is swept, whether or not something was dropped.
+const EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long after a start the first sweeps wait: a start has enough to do.
+const FIRST: Duration = Duration::from_secs(3600);
+
+/// How often it is looked whether a sweep is due.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a backup's execution waits to tell what the sweep after it has freed.
+const TELL_WITHIN: Duration = Duration::from_secs(10);
+
+impl Jobs {
+    /// Deletes a saveset: nothing can begin to restore it any more, its manifest becomes a
+    /// tombstone, and a sweep begins in the background. What it alone refers to is removed a day
+    /// later.
+    ///
+    /// # Errors
+    /// When there is no such site or saveset; when the saveset is protected, is being restored, or a
+    /// run builds on it; when the vault cannot be reached. A deletion that fails behind the first
+    /// of these is finished when the server starts again.
+    pub async fn delete_saveset(&self, site: &SiteId, saveset: SavesetId) -> Result<(), JobsError> {
+        let record = self.inner.catalog.site(site).await?;
+        // Before anything is decided: a vault that is away keeps its savesets.
+        let vault = self.inner.vault(&record).await?;
+        self.inner.catalog.condemn_saveset(site, saveset).await?;
+        self.inner.drop_condemned(&vault, site, saveset).await?;
+        tracing::info!(%site, %saveset, "the saveset was deleted on request");
+        let (inner, site) = (self.inner.clone(), site.clone());
+        tokio::spawn(async move { inner.sweep(&vault, &site).await.ok() });
+        Ok(())
+    }
+
+    /// Sweeps the vault of a site now.
+    ///
+    /// # Errors
+    /// When there is no such site, or its vault cannot be swept; then nothing was deleted that
+    /// anything refers to.
+    pub async fn sweep_site(&self, site: &SiteId) -> Result<SweepReport, JobsError> {
+        let record = self.inner.catalog.site(site).await?;
+        let vault = self.inner.vault(&record).await?;
+        self.inner.sweep(&vault, site).await
+    }
+}
+
+impl Inner {
+    /// One sweep; what it freed, or why it could not, is in the log.
+    async fn sweep(&self, vault: &Vault, site: &SiteId) -> Result<SweepReport, JobsError> {
+        lock(&self.swept).insert(site.clone(), self.clock.now());
+        let swept = async { Ok::<_, JobsError>(vault.sweep(&self.owner()?, GRACE).await?) };
+        let swept = swept.await;
+        match &swept {
+            Ok(report) => tracing::info!(
+                %site,
+                packs = report.packs,
+                live = report.live,
+                marked = report.marked,
+                waiting = report.waiting,
+                removed = report.removed,
+                bytes_freed = report.bytes_freed,
+                "the vault was swept"
+            ),
+            Err(error) => {
+                let fault: &dyn Fault = error;
+                tracing::error!(%site, code = fault.code(), "the vault was not swept: {}", fault.sentence());
+            }
+        }
+        swept
+    }
+
+    /// After retention has dropped something. The execution tells what was freed, unless that takes
+    /// long: the sweep then goes on by itself.
+    pub(crate) async fn sweep_and_tell(
+        self: &Arc<Self>,
+        vault: &Vault,
+        site: &SiteId,
+        progress: &dyn Progress,
+    ) {
+        let (inner, vault, site) = (self.clone(), vault.clone(), site.clone());
+        let sweep = tokio::spawn(async move { inner.sweep(&vault, &site).await });
+        match tokio::time::timeout(TELL_WITHIN, sweep).await {
+            Ok(Ok(Ok(report))) if report.removed > 0 => progress.note(format!(
+                "the sweep freed {} in {}",
+                words::bytes(report.bytes_freed),
+                words::count(report.removed, "pack")
+            )),
+            Ok(Ok(Ok(_))) | Err(_) => {}
+            Ok(Ok(Err(error))) => {
+                let fault: &dyn Fault = &error;
+                progress.warning(format!("the vault was not swept: {}", fault.sentence()));
+            }
+            Ok(Err(error)) => progress.warning(format!("the sweep ended abnormally: {error}")),
+        }
+    }
+
+    /// Sweeps each site once a day until `shutdown`, one after the other.
+    pub(crate) async fn sweep_daily(self: Arc<Self>, shutdown: CancellationToken) {
+        let all_days = async {
+            let started = self.clock.now();
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                match self.catalog.sites(Page::All).await {
+                    Ok(sites) => self.sweep_those_due(sites.rows, started).await,
+                    Err(error) => tracing::error!("no vault is swept: {error}"),
+                }
+            }
+        };
+        tokio::select! {
+            () = all_days => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    async fn sweep_those_due(&self, sites: Vec<SiteRecord>, started: Moment) {
+        for site in sites {
+            let id = &site.definition.site_id;
+            let last = lock(&self.swept).get(id).copied();
+            if !due(self.clock.now(), started, last) {
+                continue;
+            }
+            match self.vault(&site).await {
+                // Both outcomes are in the log.
+                Ok(vault) => drop(self.sweep(&vault, id).await),
+                Err(error) => {
+                    lock(&self.swept).insert(id.clone(), self.clock.now());
+                    let fault: &dyn Fault = &error;
+                    tracing::error!(site = %id, code = fault.code(), "the vault was not swept: {}", fault.sentence());
+                }
+            }
+        }
+    }
+}
+
+/// Whether a vault is to be swept. A clock that was put back makes it due.
+fn due(now: Moment, started: Moment, last: Option<Moment>) -> bool {
+    let (since, wait) = last.map_or((started, FIRST), |last| (last, EVERY));
+    now < since || now.since(since) >= wait
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vault_is_swept_an_hour_after_the_start_and_then_once_a_day() {
+        let at = |seconds: u64| Moment::from_micros(1_000_000).plus(Duration::from_secs(seconds));
+        assert!(!due(at(3_599), at(0), None));
+        assert!(due(at(3_600), at(0), None));
+        assert!(!due(at(3_700), at(0), Some(at(3_600))));
+        assert!(due(at(3_600 + 86_400), at(0), Some(at(3_600))));
+        assert!(due(at(10), at(0), Some(at(3_600))));
+    }
+}
