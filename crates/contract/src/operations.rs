@@ -338,7 +338,7 @@ operations! {
     /// Protects a retained copy, or no longer.
     PatchSaveset Patch "/sites/{site_id}/savesets/{saveset_id}" Token built CHANGE [400, 404, 412, 413, 415];
     /// Deletes a retained copy.
-    DeleteSaveset Delete "/sites/{site_id}/savesets/{saveset_id}" Token later NONE [];
+    DeleteSaveset Delete "/sites/{site_id}/savesets/{saveset_id}" Token built CHANGE [404, 409, 412, 413, 415];
     /// Reads every byte of a retained copy.
     VerifySaveset Post "/sites/{site_id}/savesets/{saveset_id}/verify" Token later NONE [];
     /// What a restore put aside.

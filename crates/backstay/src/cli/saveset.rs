@@ -39,6 +39,13 @@ pub(crate) enum SavesetCommand {
         /// The saveset's id
         saveset: String,
     },
+    /// Delete a saveset that is not protected
+    Delete {
+        /// The site's id
+        site: String,
+        /// The saveset's id
+        saveset: String,
+    },
 }
 
 impl SavesetCommand {
@@ -69,6 +76,15 @@ impl SavesetCommand {
             }
             SavesetCommand::Unprotect { site, saveset } => {
                 retain(context, &site, &saveset, false).await?;
+            }
+            SavesetCommand::Delete { site, saveset } => {
+                client
+                    .delete(&["sites", &site, "savesets", &saveset])
+                    .send()
+                    .await?;
+                output::remark(&format!(
+                    "Saveset {saveset} is deleted. What only it refers to leaves the vault in a day."
+                ));
             }
         }
         Ok(Exit::Done)

@@ -45,8 +45,6 @@ later! {
     delete_schedule DeleteSchedule delete "/sites/{site_id}/jobs/{job_id}/schedules/{schedule_id}" "schedules";
     /// When a job runs next.
     next_runs NextRuns get "/sites/{site_id}/jobs/{job_id}/next-runs" "schedules";
-    /// Deletes a retained copy.
-    delete_saveset DeleteSaveset delete "/sites/{site_id}/savesets/{saveset_id}" "savesets";
     /// Reads every byte of a retained copy.
     verify_saveset VerifySaveset post "/sites/{site_id}/savesets/{saveset_id}/verify" "savesets";
     /// What a restore put aside.

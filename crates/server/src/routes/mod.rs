@@ -45,7 +45,7 @@ fn site_routes() -> OpenApiRouter<ServerState> {
         .routes(routes!(
             savesets::get_saveset,
             savesets::patch_saveset,
-            later::delete_saveset
+            savesets::delete_saveset
         ))
 }
 

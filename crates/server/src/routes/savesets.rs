@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use contract::{PageQuery, Saveset, SavesetPatch, parse_saveset_patch, refuse_query};
 use model::{JobId, SiteId};
 
-use crate::body::{JsonBody, if_match, with_etag};
+use crate::body::{JsonBody, NoBody, if_match, with_etag};
 use crate::detached::to_its_end;
 use crate::lists::{list, rows_of};
 use crate::way::{Query, Way};
@@ -96,4 +96,31 @@ pub(crate) async fn patch_saveset(
     })
     .await?;
     Ok(with_etag(changed.version, Json(present::saveset(&changed))))
+}
+
+/// Deletes a retained copy.
+///
+/// What it alone refers to in the vault is removed a day later.
+#[utoipa::path(delete, path = "/sites/{site_id}/savesets/{saveset_id}", tag = "savesets",
+    responses((status = 204, description = "It is gone.")))]
+pub(crate) async fn delete_saveset(
+    State(state): State<ServerState>,
+    Query(query): Query,
+    way: Way,
+    headers: HeaderMap,
+    _: NoBody,
+) -> Result<Response, Problem> {
+    refuse_query(&query)?;
+    let record = state
+        .catalog()
+        .saveset(&way.site()?, way.saveset()?)
+        .await?;
+    if_match(&headers, record.version)?;
+    let jobs = state.jobs().clone();
+    to_its_end(async move {
+        let (site, id) = (&record.site_id, record.saveset_id);
+        Ok(jobs.delete_saveset(site, id).await?)
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -95,3 +95,34 @@ async fn a_deleted_job_s_savesets_stay_under_the_site() {
     let rows = app.get("/sites/shop/savesets").await.must_be(200).json();
     assert_eq!(rows[0]["job_id"].to_string(), job);
 }
+
+#[tokio::test]
+async fn a_saveset_is_deleted_but_never_a_protected_one() {
+    let app = App::start().await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    let execution = app.backup("shop", &job).await;
+    let saveset = app.get("/sites/shop/savesets").await.json()[0]["saveset_id"].clone();
+    let path = format!("/sites/shop/savesets/{saveset}");
+    let retain = |yes: bool| Some(json!({ "is_saveset_retained": yes }));
+    app.send(Method::PATCH, &path, retain(true))
+        .await
+        .must_be(200);
+    app.send(Method::DELETE, &path, None)
+        .await
+        .must_fail(409, "saveset-retained");
+    app.send(Method::PATCH, &path, retain(false))
+        .await
+        .must_be(200);
+    app.send(Method::DELETE, &path, None).await.must_be(204);
+    app.get(&path).await.must_fail(404, "no-saveset");
+    app.send(Method::DELETE, &path, None)
+        .await
+        .must_fail(404, "no-saveset");
+    let run = app
+        .get(&format!("/sites/shop/executions/{execution}"))
+        .await
+        .json();
+    assert_eq!(run["is_saveset_deleted"], true);
+    assert_eq!(run["saveset_id"], saveset);
+}
