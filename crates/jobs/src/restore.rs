@@ -103,17 +103,11 @@ impl Jobs {
         }
         let prepared = self.inner.prepare_restore(site, &settings).await?;
         prepared.must_hold(draft.database.as_ref())?;
-        let credentials = prepared.credentials(request.credentials)?;
-        let plan = self
-            .inner
-            .plan(&prepared, &settings, credentials.clone())
-            .await?;
+        let (credentials, plan) = self.look(&prepared, &settings, request.credentials).await?;
         if draft.dry_run {
             return Ok(Restored::Plan(plan));
         }
-        if let Some(obstacle) = plan.obstacles.into_iter().next() {
-            return Err(JobsError::InTheWay(obstacle));
-        }
+        nothing_in_the_way(plan)?;
         let admission = self.inner.admission.lock().await;
         let queued = self
             .inner
@@ -160,14 +154,8 @@ impl Jobs {
             return Ok(earlier);
         }
         let prepared = self.inner.prepare_restore(&job.site_id, &settings).await?;
-        let credentials = prepared.credentials(request.credentials)?;
-        let plan = self
-            .inner
-            .plan(&prepared, &settings, credentials.clone())
-            .await?;
-        if let Some(obstacle) = plan.obstacles.into_iter().next() {
-            return Err(JobsError::InTheWay(obstacle));
-        }
+        let (credentials, plan) = self.look(&prepared, &settings, request.credentials).await?;
+        nothing_in_the_way(plan)?;
         let admission = self.inner.admission.lock().await;
         let enqueued = self
             .inner
@@ -180,6 +168,21 @@ impl Jobs {
         drop(admission);
         self.inner.wake.notify_one();
         Ok(enqueued.execution_id)
+    }
+
+    /// Looks at the target with the credentials that the restore will run with.
+    async fn look(
+        &self,
+        prepared: &PreparedRestore,
+        settings: &RestoreSettings,
+        given: Option<Credentials>,
+    ) -> Result<(Option<Credentials>, Findings), JobsError> {
+        let credentials = prepared.credentials(given)?;
+        let plan = self
+            .inner
+            .plan(prepared, settings, credentials.clone())
+            .await?;
+        Ok((credentials, plan))
     }
 
     fn keep_credentials(&self, execution: ExecutionId, credentials: Option<Credentials>) {
@@ -304,6 +307,13 @@ impl crate::Inner {
             earlier,
             progress,
         })
+    }
+}
+
+fn nothing_in_the_way(plan: Findings) -> Result<(), JobsError> {
+    match plan.obstacles.into_iter().next() {
+        Some(obstacle) => Err(JobsError::InTheWay(obstacle)),
+        None => Ok(()),
     }
 }
 

@@ -19,16 +19,11 @@ pub(super) async fn lend_database(
     dictionary: &Dictionary,
     decisions: &Decisions,
 ) -> Result<(), RestoreError> {
-    let owners = borrowers(dictionary, decisions);
-    if owners.is_empty() {
+    let Some(owners) = owners_in_sql(dictionary, decisions) else {
         return Ok(());
-    }
-    let names: Vec<String> = owners.iter().map(|owner| ident(owner)).collect();
-    let sql = format!(
-        "GRANT CREATE ON DATABASE {} TO {}",
-        ident(&destination.working),
-        names.join(", ")
-    );
+    };
+    let database = ident(&destination.working);
+    let sql = format!("GRANT CREATE ON DATABASE {database} TO {owners}");
     session.run(&sql, "lending rights to owners").await?;
     Ok(())
 }
@@ -40,16 +35,11 @@ pub(super) async fn return_database(
     dictionary: &Dictionary,
     decisions: &Decisions,
 ) -> Result<(), RestoreError> {
-    let owners = borrowers(dictionary, decisions);
-    if owners.is_empty() {
+    let Some(owners) = owners_in_sql(dictionary, decisions) else {
         return Ok(());
-    }
-    let names: Vec<String> = owners.iter().map(|owner| ident(owner)).collect();
-    let sql = format!(
-        "REVOKE CREATE ON DATABASE {} FROM {}",
-        ident(&destination.working),
-        names.join(", ")
-    );
+    };
+    let database = ident(&destination.working);
+    let sql = format!("REVOKE CREATE ON DATABASE {database} FROM {owners}");
     session.run(&sql, "taking lent rights back").await?;
     Ok(())
 }
@@ -99,6 +89,13 @@ async fn on_schemas(
         }
     }
     Ok(())
+}
+
+/// The borrowers as GRANT and REVOKE list them; `None`: nobody borrows.
+fn owners_in_sql(dictionary: &Dictionary, decisions: &Decisions) -> Option<String> {
+    let owners = borrowers(dictionary, decisions);
+    let names: Vec<String> = owners.into_iter().map(ident).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// The owners that keep their objects, where they are asked for rights at all.
