@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{ObjectName, Phase, Progress, SegmentTask, SourcePlan};
+use model::{ObjectName, Phase, Progress, RowFormat, SegmentTask, SourcePlan};
 use vault::{SegmentEntry, TableSheet};
 
 use crate::FlowError;
@@ -11,6 +11,7 @@ use crate::error::Place;
 /// Gathers the entries of all tables' sheets, and tells how far the phase is.
 pub(crate) struct Collected {
     names: Vec<ObjectName>,
+    formats: Vec<RowFormat>,
     tables: Mutex<Vec<Gathering>>,
     progress: Arc<dyn Progress>,
 }
@@ -42,6 +43,7 @@ impl Collected {
         progress.objects_done(Phase::Data, empty as u64);
         Ok(Collected {
             names: plan.tables.iter().map(|table| table.name.clone()).collect(),
+            formats: plan.tables.iter().map(|table| table.format).collect(),
             tables: Mutex::new(tables),
             progress,
         })
@@ -49,6 +51,10 @@ impl Collected {
 
     pub(crate) fn place(&self, doing: &'static str, task: &SegmentTask) -> Place {
         Place::rows(doing, &self.names[task.table], task.blocks)
+    }
+
+    pub(crate) fn format(&self, task: &SegmentTask) -> RowFormat {
+        self.formats[task.table]
     }
 
     pub(crate) fn moved(&self, bytes: usize) {

@@ -4,11 +4,11 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vault::{
-    BlobRef, ContentHash, FrameCutter, FramePlace, PackWriter, SealedPack, SegmentEntry, SheetRef,
-    TableSheet, VaultError, runs,
+    BlobRef, ContentHash, FrameCutter, FramePlace, PackWriter, RowCursor, SealedPack, SegmentEntry,
+    SheetRef, TableSheet, VaultError, runs,
 };
 
-use model::{DictionaryPart, FRAME_BYTES, Phase, Progress, SegmentRead, SegmentTask};
+use model::{DictionaryPart, FRAME_BYTES, Phase, Progress, RowFormat, SegmentRead, SegmentTask};
 
 use crate::FlowError;
 use crate::collect::Collected;
@@ -71,10 +71,21 @@ impl Sealer {
 
     fn frame(&mut self, plain: &[u8]) -> Result<FramePlace, VaultError> {
         let place = self.packs.append(plain)?;
-        if self.packs.is_full() {
-            self.flush()?;
-        }
+        self.flush_if_full()?;
         Ok(place)
+    }
+
+    fn rows(&mut self, plain: &[u8], cursor: &mut RowCursor) -> Result<FramePlace, VaultError> {
+        let place = self.packs.append_rows(plain, cursor)?;
+        self.flush_if_full()?;
+        Ok(place)
+    }
+
+    fn flush_if_full(&mut self) -> Result<(), VaultError> {
+        match self.packs.is_full() {
+            true => self.flush(),
+            false => Ok(()),
+        }
     }
 
     /// Puts what is in the open pack.
@@ -146,6 +157,8 @@ pub(crate) enum ToSeal {
 /// A segment whose pieces are being sealed.
 struct OpenSegment {
     task: SegmentTask,
+    /// For rows that can be laid out by columns.
+    cursor: Option<RowCursor>,
     hash: blake3::Hasher,
     plain_bytes: u64,
     places: Vec<FramePlace>,
@@ -161,7 +174,10 @@ pub(crate) fn seal_segments(
     let mut open: Option<OpenSegment> = None;
     while let Some(next) = sealer.putter.next(from)? {
         match (next, open.as_mut()) {
-            (ToSeal::Begin(task), _) => open = Some(OpenSegment::new(task)),
+            (ToSeal::Begin(task), _) => {
+                let format = collected.format(&task);
+                open = Some(OpenSegment::new(task, format));
+            }
             (ToSeal::Piece(buffer), Some(segment)) => {
                 segment
                     .seal(sealer, &buffer)
@@ -197,9 +213,10 @@ impl Putter {
 }
 
 impl OpenSegment {
-    fn new(task: SegmentTask) -> Self {
+    fn new(task: SegmentTask, format: RowFormat) -> Self {
         OpenSegment {
             task,
+            cursor: (format == RowFormat::Binary).then(RowCursor::new),
             hash: blake3::Hasher::new(),
             plain_bytes: 0,
             places: Vec::new(),
@@ -209,7 +226,11 @@ impl OpenSegment {
     fn seal(&mut self, sealer: &mut Sealer, piece: &[u8]) -> Result<(), VaultError> {
         self.hash.update(piece);
         self.plain_bytes += piece.len() as u64;
-        self.places.push(sealer.frame(piece)?);
+        let place = match &mut self.cursor {
+            Some(cursor) => sealer.rows(piece, cursor)?,
+            None => sealer.frame(piece)?,
+        };
+        self.places.push(place);
         Ok(())
     }
 

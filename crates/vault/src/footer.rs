@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::FRAME_BYTES;
 
-use crate::frame::{Bound, FOOTER_NUMBER, HASH_BYTES, MAX_FRAMES, PackKey, Part, TAG_BYTES};
+use crate::frame::{Bound, FOOTER_NUMBER, FRONT_BYTES, MAX_FRAMES, PackKey, Part, TAG_BYTES};
 use crate::trailer::{TRAILER_BYTES, Trailer};
 use crate::{PackId, Vault, VaultError};
 
@@ -163,7 +163,7 @@ fn frames(entries: &[u8]) -> Vec<FrameAt> {
 
 impl FrameAt {
     fn is_possible(&self) -> bool {
-        let least = (HASH_BYTES + TAG_BYTES) as u32;
+        let least = (FRONT_BYTES + TAG_BYTES) as u32;
         self.stored > least && (1..=FRAME_BYTES as u32).contains(&self.plain)
     }
 }

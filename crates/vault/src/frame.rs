@@ -20,6 +20,9 @@ pub(crate) const TAG_BYTES: usize = 16;
 /// Bytes of the BLAKE3 in front of a frame's compressed bytes.
 pub(crate) const HASH_BYTES: usize = 32;
 
+/// Bytes in front of a frame's compressed bytes: the BLAKE3 of its content, and its [`Packing`].
+pub(crate) const FRONT_BYTES: usize = HASH_BYTES + 1;
+
 /// The number that the footer of a pack is sealed under; no frame has it.
 pub(crate) const FOOTER_NUMBER: u32 = u32::MAX;
 
@@ -68,6 +71,26 @@ pub fn runs(places: &[FramePlace]) -> Vec<FrameRun> {
 pub(crate) enum Part {
     Frame = 1,
     Footer = 2,
+}
+
+/// What is compressed in a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// The content as it is.
+    AsIs = 0,
+    /// The content's rows [laid out by columns](crate::columns).
+    ByColumns = 1,
+}
+
+impl Packing {
+    /// `None`: a later format's.
+    pub(crate) fn of(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Packing::AsIs),
+            1 => Some(Packing::ByColumns),
+            _ => None,
+        }
+    }
 }
 
 /// The key of one pack, and where it belongs.

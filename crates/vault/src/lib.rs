@@ -51,6 +51,7 @@
 
 mod catalog_copy;
 mod cloud;
+mod columns;
 mod error;
 mod fate;
 mod footer;
@@ -74,6 +75,7 @@ mod sweep;
 mod trailer;
 mod vault;
 
+pub use columns::RowCursor;
 pub use error::VaultError;
 pub use fate::{DeadOrAlive, SavesetState, Tombstone, TombstoneCause};
 pub use frame::{FramePlace, FrameRun, PACK_BYTES, runs};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zstd::bulk::Decompressor;
 
+use crate::columns::{self, SPARE_BYTES};
 use crate::footer::{Footer, FrameAt};
-use crate::frame::{Bound, HASH_BYTES};
+use crate::frame::{Bound, FRONT_BYTES, HASH_BYTES, Packing};
 use crate::{ContentHash, FrameRun, PackId, Vault, VaultError};
 
 /// One ranged read and what it unpacks to are at most about this long.
@@ -228,13 +229,28 @@ impl Batch {
             why: error.to_string(),
         })?;
         self.open(sealed, |number, plain, opened| {
-            let (hash, packed) = opened.split_at(HASH_BYTES);
-            let content = decompressor
-                .decompress(packed, plain as usize)
-                .map_err(|error| {
+            let (front, packed) = opened.split_at(FRONT_BYTES);
+            let hash = &front[..HASH_BYTES];
+            let plain = plain as usize;
+            let mut unpacked = |limit| {
+                let unpacked = decompressor.decompress(packed, limit);
+                unpacked.map_err(|error| {
                     self.damaged(number, &format!("it cannot be unpacked: {error}"))
-                })?;
-            if content.len() != plain as usize || blake3::hash(&content).as_bytes() != hash {
+                })
+            };
+            let content = match Packing::of(front[HASH_BYTES]) {
+                Some(Packing::AsIs) => unpacked(plain)?,
+                Some(Packing::ByColumns) => columns::unpack(&unpacked(plain + SPARE_BYTES)?, plain)
+                    .ok_or_else(|| self.damaged(number, "its columns contradict each other"))?,
+                None => {
+                    return Err(VaultError::NewerFormat {
+                        path: format!("{}, frame {number}", self.footer.path),
+                        found: u64::from(front[HASH_BYTES]),
+                        known: Packing::ByColumns as u64,
+                    });
+                }
+            };
+            if content.len() != plain || blake3::hash(&content).as_bytes() != hash {
                 return Err(self.damaged(number, "its content is not what was written (BLAKE3)"));
             }
             whole.update(&content);

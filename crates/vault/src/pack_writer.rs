@@ -7,8 +7,9 @@ use bytes::Bytes;
 use model::FRAME_BYTES;
 use zstd::bulk::Compressor;
 
+use crate::columns::{ColumnPacker, RowCursor};
 use crate::frame::{
-    Bound, FOOTER_NUMBER, HASH_BYTES, MAX_FRAMES, PackKey, Part, TAG_BYTES, ZSTD_LEVEL,
+    Bound, FOOTER_NUMBER, FRONT_BYTES, MAX_FRAMES, PackKey, Packing, Part, TAG_BYTES, ZSTD_LEVEL,
 };
 use crate::keys::Keys;
 use crate::ledger::Ledger;
@@ -37,12 +38,13 @@ impl SealedPack {
 }
 
 /// Seals frames into packs: one for each stream. It holds one open pack at most, compresses with
-/// one context, and copies no plaintext.
+/// one context, and copies no plaintext but that of rows, once, into [columns](crate::RowCursor).
 pub struct PackWriter {
     keys: Arc<Keys>,
     prefix: PackPrefix,
     ledger: Arc<Ledger>,
     compressor: Compressor<'static>,
+    columns: ColumnPacker,
     open: Option<OpenPack>,
 }
 
@@ -66,6 +68,7 @@ impl PackWriter {
             prefix,
             ledger,
             compressor,
+            columns: ColumnPacker::default(),
             open: None,
         })
     }
@@ -75,6 +78,36 @@ impl PackWriter {
     /// # Errors
     /// When the frame is empty or too long, or the open pack [is full](Self::is_full).
     pub fn append(&mut self, plain: &[u8]) -> Result<FramePlace, VaultError> {
+        let mut pack = self.open_for(plain)?;
+        // A pack that failed is given up: none of its numbers is ever sealed a second time, and the
+        // commit finds it missing.
+        let place = pack.append(plain, Packing::AsIs, plain, &mut self.compressor)?;
+        self.open = Some(pack);
+        Ok(place)
+    }
+
+    /// As [`append`](Self::append), for the next frame of rows in COPY BINARY's form: they are laid
+    /// out by columns where that is better. `cursor` is the content's own, new for its first frame.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_rows(
+        &mut self,
+        plain: &[u8],
+        cursor: &mut RowCursor,
+    ) -> Result<FramePlace, VaultError> {
+        let mut pack = self.open_for(plain)?;
+        let (packing, laid_out) = match self.columns.pack(plain, cursor) {
+            Some(layout) => (Packing::ByColumns, layout),
+            None => (Packing::AsIs, plain),
+        };
+        let place = pack.append(plain, packing, laid_out, &mut self.compressor)?;
+        self.open = Some(pack);
+        Ok(place)
+    }
+
+    /// The open pack, taken out, for one more frame.
+    fn open_for(&mut self, plain: &[u8]) -> Result<OpenPack, VaultError> {
         if plain.is_empty() || plain.len() > FRAME_BYTES {
             return Err(VaultError::Internal {
                 doing: "seal a frame",
@@ -87,15 +120,10 @@ impl PackWriter {
                 why: "the open pack is full and must be taken first".to_owned(),
             });
         }
-        let mut pack = match self.open.take() {
-            Some(pack) => pack,
-            None => OpenPack::new(&self.keys, self.prefix, &self.ledger)?,
-        };
-        // A pack that failed is given up: none of its numbers is ever sealed a second time, and the
-        // commit finds it missing.
-        let place = pack.append(plain, &mut self.compressor)?;
-        self.open = Some(pack);
-        Ok(place)
+        match self.open.take() {
+            Some(pack) => Ok(pack),
+            None => OpenPack::new(&self.keys, self.prefix, &self.ledger),
+        }
     }
 
     /// Whether the open pack must be [taken](Self::take) before the next frame.
@@ -133,17 +161,20 @@ impl OpenPack {
     fn append(
         &mut self,
         plain: &[u8],
+        packing: Packing,
+        laid_out: &[u8],
         compressor: &mut Compressor<'static>,
     ) -> Result<FramePlace, VaultError> {
         let start = self.buffer.len();
         self.buffer
             .extend_from_slice(blake3::hash(plain).as_bytes());
+        self.buffer.push(packing as u8);
         self.buffer
-            .reserve(zstd::zstd_safe::compress_bound(plain.len()) + TAG_BYTES);
+            .reserve(zstd::zstd_safe::compress_bound(laid_out.len()) + TAG_BYTES);
         let mut end = Cursor::new(&mut self.buffer);
-        end.set_position((start + HASH_BYTES) as u64);
+        end.set_position((start + FRONT_BYTES) as u64);
         compressor
-            .compress_to_buffer(plain, &mut end)
+            .compress_to_buffer(laid_out, &mut end)
             .map_err(cannot_compress)?;
         let number = self.frames.len() as u32;
         let plain_bytes = plain.len() as u32;

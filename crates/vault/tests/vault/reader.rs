@@ -7,6 +7,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bytes::Bytes;
 use model::{BlockIndex, ExposeSecret};
 use serde_json::Value;
+use vault::RowCursor;
 
 use crate::sample::{self, Keys, content, execution, memory, objects};
 
@@ -31,6 +32,83 @@ fn open(key: &[u8], number: u32, additional: Vec<u8>, sealed: &[u8]) -> Vec<u8> 
     key.open_in_place(nonce, Aad::from(additional), &mut sealed)
         .unwrap()
         .to_vec()
+}
+
+/// Section 5: a frame's content.
+fn unpack_frame(opened: &[u8], length: u32) -> Vec<u8> {
+    let (hash, rest) = opened.split_at(32);
+    let packed = zstd::bulk::decompress(&rest[1..], length as usize + 4096).unwrap();
+    let plain = match rest[0] {
+        0 => packed,
+        1 => rows_of_columns(&packed),
+        packing => panic!("a packing {packing}"),
+    };
+    assert_eq!(plain.len(), length as usize);
+    assert_eq!(blake3::hash(&plain).as_bytes(), hash);
+    plain
+}
+
+/// Section 5: rows that are laid out by columns.
+fn rows_of_columns(layout: &[u8]) -> Vec<u8> {
+    let mut rest = layout;
+    let mut take = |bytes: usize| {
+        let (taken, left) = rest.split_at(bytes);
+        rest = left;
+        taken
+    };
+    let head = u32_at(take(4), 0) as usize;
+    let tail = u32_at(take(4), 0) as usize;
+    let rows = u32_at(take(4), 0) as usize;
+    let fields = u16::from_le_bytes(take(2).try_into().unwrap());
+    let (head, tail) = (take(head).to_vec(), take(tail).to_vec());
+    let value = |planes: &[u8], width: usize, at: usize| -> Vec<u8> {
+        let count = planes.len() / width;
+        (0..width).map(|plane| planes[plane * count + at]).collect()
+    };
+    let mut columns = Vec::new();
+    for _ in 0..fields {
+        let kind = take(1)[0];
+        let mut fields: Vec<Option<Vec<u8>>> = vec![None; rows];
+        if kind == 3 {
+            let lengths = take(4 * rows);
+            for (row, field) in fields.iter_mut().enumerate() {
+                let length = u32_at(&value(lengths, 4, row), 0);
+                *field = (length != u32::MAX).then(|| take(length as usize).to_vec());
+            }
+        } else if kind != 1 {
+            let width = u32_at(take(4), 0) as usize;
+            let bits = if kind == 2 {
+                take(rows.div_ceil(8))
+            } else {
+                &[]
+            };
+            let there = |row: &usize| bits.is_empty() || bits[row / 8] >> (row % 8) & 1 == 0;
+            let there: Vec<usize> = (0..rows).filter(there).collect();
+            let data = take(width * there.len());
+            for (at, row) in there.into_iter().enumerate() {
+                fields[row] = Some(match width {
+                    2..=16 => value(data, width, at),
+                    _ => data[at * width..(at + 1) * width].to_vec(),
+                });
+            }
+        }
+        columns.push(fields);
+    }
+    let mut plain = head;
+    for row in 0..rows {
+        plain.extend(fields.to_be_bytes());
+        for column in &columns {
+            match &column[row] {
+                None => plain.extend(u32::MAX.to_be_bytes()),
+                Some(field) => {
+                    plain.extend((field.len() as u32).to_be_bytes());
+                    plain.extend(field);
+                }
+            }
+        }
+    }
+    plain.extend(tail);
+    plain
 }
 
 /// BLAKE3 of the content, then the content as a zstd frame.
@@ -150,7 +228,7 @@ impl Reader {
         for (number, entry) in (0..).zip(footer.chunks(8)) {
             let (sealed, after) = rest.split_at(u32_at(entry, 0) as usize);
             let length = u32_at(entry, 4);
-            plain.push(unpack(
+            plain.push(unpack_frame(
                 &open(&key, number, bound(number, 1, length), sealed),
                 length,
             ));
@@ -245,4 +323,47 @@ async fn a_reader_written_after_the_formats_page_reads_pins_tombstones_and_catal
         reader.json("manifests/2", 2),
         tombstone(2, "dead", "it was aborted")
     );
+}
+
+/// Rows as COPY BINARY gives them: a number, a number or null, always null, a text, no bytes.
+fn rows() -> Vec<u8> {
+    let mut rows = Vec::new();
+    for row in 0..3000_u32 {
+        let field = |value: Option<&[u8]>| match value {
+            None => u32::MAX.to_be_bytes().to_vec(),
+            Some(value) => [&(value.len() as u32).to_be_bytes()[..], value].concat(),
+        };
+        rows.extend(5_u16.to_be_bytes());
+        rows.extend(field(Some(&u64::from(row).to_be_bytes())));
+        rows.extend(field((row % 3 > 0).then_some(&row.to_be_bytes()[..])));
+        rows.extend(field(None));
+        rows.extend(field(Some("a text".repeat(row as usize % 9).as_bytes())));
+        rows.extend(field(Some(b"")));
+    }
+    rows
+}
+
+#[tokio::test]
+async fn a_reader_written_after_the_formats_page_reads_rows_laid_out_by_columns() {
+    let (store, keys) = (memory(), Keys::new());
+    let vault = keys.create(store.clone()).await;
+    let writer = vault.begin(execution(1, 1), None).await.unwrap();
+    let (rows, mut cursor) = (rows(), RowCursor::new());
+    let mut packs = writer.pack_writer().unwrap();
+    let mut stored = 0;
+    for frame in rows.chunks(50_021) {
+        stored += packs.append_rows(frame, &mut cursor).unwrap().stored;
+    }
+    let pack = packs.take().unwrap().unwrap();
+    let id = pack.id().to_string();
+    writer.put_pack(pack).await.unwrap();
+    assert!(
+        (stored as usize) < rows.len() / 12,
+        "{stored} of {}",
+        rows.len()
+    );
+
+    let text = keys.recovery.to_text();
+    let reader = Reader::new(objects(&*store, "").await, text.expose_secret());
+    assert_eq!(reader.pack(&id).concat(), rows);
 }
