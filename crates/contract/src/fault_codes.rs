@@ -121,7 +121,19 @@ pub const FAULTS: &[(&str, &str)] = &[
         "needs-superuser",
         "Something can only be restored by a superuser.",
     ),
+    (
+        "names-not-utf8",
+        "Names in the database cannot be converted to UTF-8.",
+    ),
     ("no-such-database", "The server has no such database."),
+    (
+        "no-such-object",
+        "The database does not have what is selected.",
+    ),
+    (
+        "offline-on-standby",
+        "A standby cannot lock its tables against writers.",
+    ),
     (
         "not-a-member",
         "The user of the restore is no member of an owner's role.",

@@ -6,6 +6,7 @@ use model::{CheckFinding, CheckReport, Fault, FindingLevel};
 
 use crate::connect::Endpoint;
 use crate::error::PostgresError;
+use crate::locks::Strength;
 use crate::session::Session;
 use crate::tools;
 
@@ -162,7 +163,7 @@ impl Check {
     }
 
     async fn unreadable(&mut self, session: &Session) -> Result<(), PostgresError> {
-        let tables = crate::locks::list(session).await?;
+        let tables = crate::locks::list(session, Strength::AccessShare).await?;
         let unreadable: Vec<String> = tables
             .iter()
             .filter(|table| !table.readable())
@@ -205,7 +206,10 @@ impl Check {
         }
         let (tables, room): (i64, i64) = (row.get("tables"), row.get("lock_room"));
         let locks = tables.saturating_mul(needed);
-        let detail = format!("{tables} tables take about {locks} locks; there is room for {room}");
+        let setting: i64 = row.get("locks_each");
+        let detail = format!(
+            "{tables} tables take about {locks} locks in {needed} sessions; with max_locks_per_transaction = {setting} there is room for {room}"
+        );
         match locks <= room {
             true => self.found(FindingLevel::Ok, "locks", detail, None),
             false => self.found(
@@ -214,7 +218,7 @@ impl Check {
                 detail,
                 Some(format!(
                     "ALTER SYSTEM SET max_locks_per_transaction = {}; -- and restart",
-                    row.get::<_, i64>("locks_each") * locks / room.max(1) + 1
+                    setting.saturating_mul(locks) / room.max(1) + 1
                 )),
             ),
         }

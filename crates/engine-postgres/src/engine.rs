@@ -118,6 +118,7 @@ impl Engine for PostgresEngine {
             },
             patience: self.options.lock_patience.unwrap_or(locks::PATIENCE),
             skip_without_rights: request.skip_without_rights,
+            online: true,
             tool_directories: self.options.tool_directories.clone(),
             progress: request.progress,
         };

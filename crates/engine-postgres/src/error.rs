@@ -97,6 +97,45 @@ pub enum PostgresError {
         /// Who holds what, with the query.
         holders: String,
     },
+    /// The server's memory for locks is used up.
+    #[error(
+        "the memory for locks is used up: {sessions} sessions of this run lock {tables} tables each, and max_locks_per_transaction is {setting}"
+    )]
+    LockTableFull {
+        /// How many sessions hold locks.
+        sessions: usize,
+        /// How many tables each of them locks.
+        tables: usize,
+        /// The setting's value.
+        setting: i64,
+        /// The value with which there is room.
+        needed: i64,
+    },
+    /// Nobody can lock out writers on a server that takes none.
+    #[error(
+        "an offline backup locks its tables against writers, which a standby cannot do: PostgreSQL at {address} is one"
+    )]
+    OfflineOnStandby {
+        /// Host and port, or the socket.
+        address: String,
+    },
+    /// Names in the database are no text that UTF-8 can write.
+    #[error("the names in database {database:?} cannot be converted to UTF-8")]
+    NoUtf8 {
+        /// The database.
+        database: String,
+        /// The server's answer.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// What is selected is not there.
+    #[error("database {database:?} has no {objects}")]
+    NoObject {
+        /// The database.
+        database: String,
+        /// Types and names.
+        objects: String,
+    },
     /// The role may not read everything that is selected.
     #[error("the role {role} may not read {objects}; to allow it, run: {remedy}")]
     NoRights {
@@ -268,6 +307,28 @@ impl PostgresError {
         self.sql_state() == Some(SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// Whether the server's memory for locks is used up. Its hint names the setting in every
+    /// language.
+    pub(crate) fn is_lock_table_full(&self) -> bool {
+        const SETTING: &str = "max_locks_per_transaction";
+        match self {
+            PostgresError::Query { source, .. } => source
+                .as_db_error()
+                .and_then(tokio_postgres::error::DbError::hint)
+                .is_some_and(|hint| hint.contains(SETTING)),
+            PostgresError::Copy { message, .. } => message.contains(SETTING),
+            PostgresError::ToolFailed { stderr, .. } => stderr.contains(SETTING),
+            PostgresError::LockTableFull { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the statement that takes locks took longer than it may.
+    pub(crate) fn is_slow_locking(&self) -> bool {
+        matches!(self, PostgresError::Query { doing, .. } if doing == crate::locks::LOCKING)
+            && self.sql_state() == Some(SqlState::QUERY_CANCELED)
+    }
+
     /// Whether a name was looked for that is no longer there: somebody dropped or renamed it.
     pub(crate) fn is_gone(&self) -> bool {
         let gone = [
@@ -292,7 +353,9 @@ impl PostgresError {
             SqlState::TOO_MANY_CONNECTIONS | SqlState::CONFIGURATION_LIMIT_EXCEEDED => {
                 ("too-many-connections", Blame::Busy, Retry::Later)
             }
-            SqlState::OUT_OF_MEMORY => ("out-of-lock-memory", Blame::Source, Retry::Never),
+            SqlState::CHARACTER_NOT_IN_REPERTOIRE | SqlState::UNTRANSLATABLE_CHARACTER => {
+                ("names-not-utf8", Blame::Source, Retry::Never)
+            }
             SqlState::CANNOT_CONNECT_NOW
             | SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
@@ -308,6 +371,9 @@ impl PostgresError {
         // Under a table's lock its name can be gone only because its schema was renamed.
         if matches!(self, E::Copy { .. }) && self.is_gone() {
             return ("catalog-changed", Blame::Busy, Retry::NewAttempt);
+        }
+        if self.is_lock_table_full() {
+            return ("out-of-lock-memory", Blame::Source, Retry::Never);
         }
         if let Some(verdict) = self.of_state() {
             return verdict;
@@ -327,6 +393,10 @@ impl PostgresError {
                 ("source-connection-lost", Blame::Source, Retry::Later)
             }
             E::Locked { .. } => ("lock-not-available", Blame::Busy, Retry::Later),
+            E::LockTableFull { .. } => ("out-of-lock-memory", Blame::Source, Retry::Never),
+            E::OfflineOnStandby { .. } => ("offline-on-standby", Blame::Request, Retry::Never),
+            E::NoUtf8 { .. } => ("names-not-utf8", Blame::Source, Retry::Never),
+            E::NoObject { .. } => ("no-such-object", Blame::Missing, Retry::Never),
             E::NoRights { .. } => ("insufficient-privilege", Blame::Access, Retry::Never),
             E::GaveWay { .. } => ("gave-way-to-ddl", Blame::Busy, Retry::Later),
             E::SnapshotTooOld { .. } => ("snapshot-too-old", Blame::Source, Retry::Never),
@@ -385,8 +455,19 @@ impl Fault for PostgresError {
             PostgresError::SnapshotTooOld { .. } => {
                 "raise max_snapshot_minutes of the site, or give the job more streams"
             }
+            PostgresError::LockTableFull { needed, .. } => {
+                return Some(format!(
+                    "ALTER SYSTEM SET max_locks_per_transaction = {needed}; and restart the server"
+                ));
+            }
+            PostgresError::OfflineOnStandby { .. } => {
+                "give the job online = true, or let the site name the primary"
+            }
             PostgresError::Locked { .. } => "end that transaction, or run the job at another time",
             _ => match self.code() {
+                "names-not-utf8" => {
+                    "names are kept as UTF-8: rename what has other bytes in its name; a database in MULE_INTERNAL, which PostgreSQL itself cannot convert, must be moved to another encoding"
+                }
                 "out-of-lock-memory" => {
                     "raise max_locks_per_transaction: each stream holds a lock on each table"
                 }

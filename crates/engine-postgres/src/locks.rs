@@ -1,4 +1,5 @@
-//! Taking ACCESS SHARE on all tables without ever standing in anybody's way for long.
+//! Taking ACCESS SHARE on all tables, or SHARE for an offline backup, without ever standing in
+//! anybody's way for long before all of them are there.
 //!
 //! A statement that waits for ACCESS EXCLUSIVE behind our lock blocks every later reader of that
 //! table, and PostgreSQL may choose the user's transaction as the victim of a deadlock in which
@@ -21,15 +22,85 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Tables in one LOCK statement.
 const BATCH: usize = 500;
 
+/// What the session that holds the locks is doing while it takes them.
+pub(crate) const LOCKING: &str = "locking the tables";
+
+/// What the locks of a run keep out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strength {
+    /// Nobody who writes: an online backup.
+    AccessShare,
+    /// Whoever writes: an offline backup.
+    Share,
+}
+
+impl Strength {
+    /// As LOCK names it.
+    fn words(self) -> &'static str {
+        match self {
+            Strength::AccessShare => "ACCESS SHARE",
+            Strength::Share => "SHARE",
+        }
+    }
+
+    /// As `pg_locks` names it.
+    fn mode(self) -> &'static str {
+        match self {
+            Strength::AccessShare => "AccessShareLock",
+            Strength::Share => "ShareLock",
+        }
+    }
+
+    /// The modes that keep it out, as `pg_locks` names them.
+    fn kept_out_by(self) -> &'static [&'static str] {
+        match self {
+            Strength::AccessShare => &["AccessExclusiveLock"],
+            Strength::Share => &[
+                "RowExclusiveLock",
+                "ShareUpdateExclusiveLock",
+                "ShareRowExclusiveLock",
+                "ExclusiveLock",
+                "AccessExclusiveLock",
+            ],
+        }
+    }
+
+    /// The rights of which one allows it, beside the one to read.
+    fn rights(self, major: u32) -> Option<&'static str> {
+        match (self, major) {
+            (Strength::AccessShare, _) => None,
+            (Strength::Share, ..17) => Some("UPDATE, DELETE, TRUNCATE"),
+            (Strength::Share, _) => Some("UPDATE, DELETE, TRUNCATE, MAINTAIN"),
+        }
+    }
+
+    /// The right that is granted where none is there: the one with the least harm in it.
+    fn right(major: u32) -> &'static str {
+        match major {
+            ..17 => "UPDATE",
+            _ => "MAINTAIN",
+        }
+    }
+}
+
 /// Whether there are large objects, and whether the role may read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LargeObjects {
+    /// They are read, and may be locked against writers.
+    Lockable,
     /// Their rows are locked and read with the tables.
     Readable,
     /// The role may not, but there are none.
     None,
     /// There are some that the role may not read.
     Unreadable,
+}
+
+impl LargeObjects {
+    /// Whether their rows are locked and read with the tables.
+    pub(crate) fn are_read(self) -> bool {
+        matches!(self, LargeObjects::Lockable | LargeObjects::Readable)
+    }
 }
 
 /// A table as it was listed before the snapshot.
@@ -55,10 +126,20 @@ impl Lockable {
 }
 
 /// Lists the tables, outside of the transaction that will hold the snapshot.
-pub(crate) async fn list(session: &Session) -> Result<Vec<Lockable>, PostgresError> {
+pub(crate) async fn list(
+    session: &Session,
+    strength: Strength,
+) -> Result<Vec<Lockable>, PostgresError> {
     let sql = include_str!("../sql/lockable_14.sql");
-    let rows = session.rows(sql, &[], "listing the tables to lock").await?;
-    let obstacles = [Obstacle::Schema, Obstacle::Table, Obstacle::Policies];
+    let rights = strength.rights(session.major());
+    let doing = "listing the tables to lock";
+    let rows = session.rows(sql, &[&rights], doing).await?;
+    let obstacles = [
+        Obstacle::Schema,
+        Obstacle::Table,
+        Obstacle::Policies,
+        Obstacle::Lock(Strength::right(session.major())),
+    ];
     let tables = rows.iter().map(|row| Lockable {
         oid: row.get(0),
         schema: row.get(1),
@@ -83,13 +164,15 @@ async fn leave_out_dependents(
     if out.is_empty() {
         return Ok(tables);
     }
+    let listed = tables.iter().map(|table| table.oid).zip(0..);
+    let places: std::collections::HashMap<Oid, usize> = listed.collect();
     let sql = include_str!("../sql/dependents_14.sql");
     let doing = "looking for what needs a table that may not be read";
     for row in session.rows(sql, &[&out], doing).await? {
         let oid: Oid = row.get(0);
         let needs = Obstacle::Needs(row.get(3));
-        match tables.iter_mut().find(|table| table.oid == oid) {
-            Some(table) => table.obstacles.push(needs),
+        match places.get(&oid) {
+            Some(&place) => tables[place].obstacles.push(needs),
             None => tables.push(Lockable {
                 oid,
                 schema: row.get(1),
@@ -104,12 +187,16 @@ async fn leave_out_dependents(
 /// Looks at the large objects, outside of the transaction that will hold the snapshot.
 pub(crate) async fn large_objects(session: &Session) -> Result<LargeObjects, PostgresError> {
     let sql = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT'),
+                      pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', $1),
                       EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
-    let row = session.row(sql, &[], "looking for large objects").await?;
-    Ok(match (row.get(0), row.get(1)) {
-        (true, _) => LargeObjects::Readable,
-        (false, false) => LargeObjects::None,
-        (false, true) => LargeObjects::Unreadable,
+    let rights = Strength::Share.rights(session.major());
+    let doing = "looking for large objects";
+    let row = session.row(sql, &[&rights], doing).await?;
+    Ok(match (row.get(0), row.get(1), row.get(2)) {
+        (true, true, _) => LargeObjects::Lockable,
+        (true, false, _) => LargeObjects::Readable,
+        (false, _, false) => LargeObjects::None,
+        (false, _, true) => LargeObjects::Unreadable,
     })
 }
 
@@ -126,6 +213,7 @@ pub(crate) async fn lock_timeout(session: &Session) -> Result<Duration, Postgres
 pub(crate) fn statements(
     tables: &[Lockable],
     large_objects: LargeObjects,
+    strength: Strength,
     timeout: Duration,
 ) -> String {
     let mut sql = format!(
@@ -137,15 +225,64 @@ pub(crate) fn statements(
         .filter(|table| table.readable())
         .map(|table| format!("{}.{}", quoted(&table.schema), quoted(&table.name)))
         .collect();
-    if large_objects == LargeObjects::Readable {
-        names.push("pg_catalog.pg_largeobject".to_owned());
+    let large = "pg_catalog.pg_largeobject".to_owned();
+    match (large_objects, strength) {
+        (LargeObjects::Lockable, _) | (LargeObjects::Readable, Strength::AccessShare) => {
+            names.push(large);
+        }
+        (LargeObjects::Readable, Strength::Share) => {
+            sql.push_str(&lock(&[large], Strength::AccessShare));
+        }
+        (LargeObjects::None | LargeObjects::Unreadable, _) => {}
     }
-    for batch in names.chunks(BATCH) {
-        let list = batch.join(", ONLY ");
-        sql.push_str(&format!("LOCK TABLE ONLY {list} IN ACCESS SHARE MODE;"));
+    match strength {
+        Strength::AccessShare => {
+            let batches = names.chunks(BATCH).map(|batch| lock(batch, strength));
+            sql.extend(batches);
+        }
+        // Many of these locks may have to be waited for, one after the other, while writers wait
+        // for those that are there: all of that together must be over before `deadlock_timeout`.
+        Strength::Share => sql.push_str(&format!(
+            "SET LOCAL statement_timeout = {};{}SET LOCAL statement_timeout = 0;",
+            (timeout * 3).as_millis(),
+            lock(&names, strength)
+        )),
     }
     sql.push_str("SET LOCAL lock_timeout = 0;");
     sql
+}
+
+fn lock(names: &[String], strength: Strength) -> String {
+    match names {
+        [] => String::new(),
+        names => format!(
+            "LOCK TABLE ONLY {} IN {} MODE;",
+            names.join(", ONLY "),
+            strength.words()
+        ),
+    }
+}
+
+/// What a full lock table means for a run; asked outside of a transaction.
+pub(crate) async fn table_full(
+    session: &Session,
+    tables: usize,
+    sessions: usize,
+) -> Result<PostgresError, PostgresError> {
+    let sql = "SELECT pg_catalog.current_setting('max_locks_per_transaction')::pg_catalog.int8,
+                      pg_catalog.current_setting('max_connections')::pg_catalog.int8
+                      + pg_catalog.current_setting('max_prepared_transactions')::pg_catalog.int8";
+    let doing = "reading max_locks_per_transaction";
+    let row = session.row(sql, &[], doing).await?;
+    let (setting, shares): (i64, i64) = (row.get(0), row.get(1));
+    let locks = i64::try_from(tables * sessions).unwrap_or(i64::MAX / 4);
+    Ok(PostgresError::LockTableFull {
+        sessions,
+        tables,
+        setting,
+        // What the others took is not known: it is what was there before, and a fifth more.
+        needed: setting + locks / shares.max(1) * 6 / 5 + 1,
+    })
 }
 
 /// Holds the tables that a snapshot sees against the locks that this session has.
@@ -153,9 +290,11 @@ pub(crate) async fn check_ours(
     session: &Session,
     listed: &[Lockable],
     seen: &[Table],
+    strength: Strength,
 ) -> Result<(), PostgresError> {
     let sql = include_str!("../sql/our_locks_14.sql");
-    let rows = session.rows(sql, &[], "checking the locks").await?;
+    let doing = "checking the locks";
+    let rows = session.rows(sql, &[&strength.mode()], doing).await?;
     let held: std::collections::HashSet<Oid> = rows.iter().map(|row| row.get(0)).collect();
     let known: std::collections::HashMap<Oid, &Lockable> =
         listed.iter().map(|table| (table.oid, table)).collect();
@@ -178,11 +317,16 @@ pub(crate) async fn check_ours(
 pub(crate) async fn holders(
     session: &Session,
     tables: &[Lockable],
+    strength: Strength,
 ) -> Result<Vec<String>, PostgresError> {
     let sql = include_str!("../sql/lock_holders_14.sql");
     let oids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
     let rows = session
-        .rows(sql, &[&oids], "asking who holds locks")
+        .rows(
+            sql,
+            &[&oids, &strength.kept_out_by()],
+            "asking who holds locks",
+        )
         .await?;
     let one = |row: &tokio_postgres::Row| {
         let who = match row.get::<_, Option<i32>>(0) {
@@ -196,7 +340,8 @@ pub(crate) async fn holders(
         ) {
             (Some(schema), Some(name)) => {
                 let table = model::ObjectName::two(schema, name);
-                format!("{table} is locked: {what} ACCESS EXCLUSIVE: {who}")
+                let mode = spelled(row.get(7));
+                format!("{table} is locked: {what} {mode}: {who}")
             }
             _ => format!("{what}: {who}"),
         }
@@ -204,8 +349,24 @@ pub(crate) async fn holders(
     Ok(rows.iter().map(one).collect())
 }
 
+/// `RowExclusiveLock`, as `pg_locks` has it, in the words of the manual.
+fn spelled(mode: &str) -> String {
+    let mut words = String::new();
+    for letter in mode.strip_suffix("Lock").unwrap_or(mode).chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_uppercase());
+    }
+    words
+}
+
 /// Whether everything should be given back and begun anew.
 pub(crate) fn is_passing(error: &PostgresError) -> bool {
+    // pg_dump repeats its LOCK TABLE there too; waiting mends nothing.
+    if error.is_lock_table_full() {
+        return false;
+    }
     let lock_of_dump = matches!(
         error,
         PostgresError::ToolFailed { stderr, .. }
@@ -217,6 +378,7 @@ pub(crate) fn is_passing(error: &PostgresError) -> bool {
     lock_of_dump
         || matches!(error, PostgresError::TablesMoved { .. })
         || error.is_lock_timeout()
+        || error.is_slow_locking()
         || error.is_gone()
         || error.sql_state() == Some(SqlState::T_R_DEADLOCK_DETECTED)
 }
@@ -246,8 +408,9 @@ impl Patience {
         error: PostgresError,
         session: &Session,
         tables: &[Lockable],
+        strength: Strength,
     ) -> Result<(), PostgresError> {
-        let now = holders(session, tables).await?;
+        let now = holders(session, tables, strength).await?;
         if !now.is_empty() {
             self.holders = now;
         }

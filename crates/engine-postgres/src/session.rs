@@ -247,6 +247,13 @@ fn refused(endpoint: &Endpoint, place: &Place, source: tokio_postgres::Error) ->
             source: io::Error::other(source),
         };
     }
+    // There is no conversion between UTF-8 and MULE_INTERNAL.
+    if source.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+        return PostgresError::NoUtf8 {
+            database: endpoint.database().to_owned(),
+            source,
+        };
+    }
     PostgresError::Login {
         address: place.to_string(),
         user: endpoint.user().to_owned(),

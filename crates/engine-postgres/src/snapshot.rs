@@ -13,11 +13,11 @@ use crate::connect::Endpoint;
 use crate::dictionary::Dump;
 use crate::error::PostgresError;
 use crate::inventory::{Inventory, Oid};
-use crate::locks::{self, LargeObjects, Lockable, Patience};
+use crate::locks::{self, LOCKING, LargeObjects, Lockable, Patience, Strength};
 use crate::session::Session;
 use crate::tools::PgTools;
 use crate::unreadable::Unreadable;
-use crate::watch::{Limits, Sessions, Watch, Watched};
+use crate::watch::{Counted, Limits, Sessions, Watch, Watched};
 
 /// What a snapshot is asked for.
 pub(crate) struct Wanted {
@@ -27,8 +27,41 @@ pub(crate) struct Wanted {
     pub limits: Limits,
     pub patience: Duration,
     pub skip_without_rights: bool,
+    /// Whether others may write to the tables meanwhile.
+    pub online: bool,
     pub tool_directories: Vec<PathBuf>,
     pub progress: Arc<dyn Progress>,
+}
+
+impl Wanted {
+    /// What the locks keep out.
+    fn strength(&self) -> Strength {
+        match self.online {
+            true => Strength::AccessShare,
+            false => Strength::Share,
+        }
+    }
+
+    async fn refuse_offline_on_a_standby(&self, session: &Session) -> Result<(), PostgresError> {
+        let sql = "SELECT pg_catalog.pg_is_in_recovery()";
+        let doing = "asking whether the server is a standby";
+        match !self.online && session.row(sql, &[], doing).await?.get(0) {
+            true => Err(PostgresError::OfflineOnStandby {
+                address: self.endpoint.address(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Large objects are all in one table, which is the system's.
+    fn tell_unlocked(&self, large_objects: LargeObjects) {
+        if !self.online && large_objects == LargeObjects::Readable {
+            self.progress.note(
+                "large objects were not locked against writers, which takes pg_maintain (PostgreSQL 17 and later) or a superuser: they are saved as of the snapshot"
+                    .into(),
+            );
+        }
+    }
 }
 
 /// A snapshot that is held, with all tables locked and the dictionary written in it.
@@ -65,12 +98,14 @@ struct Attempt {
 pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
     let open = || Session::open(&wanted.endpoint, &wanted.application_name);
     let session = Arc::new(open().await?);
+    wanted.refuse_offline_on_a_standby(&session).await?;
+    let strength = wanted.strength();
     let tools = crate::tools::find(session.major(), &wanted.tool_directories).await?;
     let streams = try_join_all((0..wanted.streams).map(|_| open())).await?;
     let timeout = locks::lock_timeout(&session).await?;
     let mut patience = Patience::new(wanted.patience);
     loop {
-        let tables = locks::list(&session).await?;
+        let tables = locks::list(&session, strength).await?;
         let large_objects = locks::large_objects(&session).await?;
         let unreadable = Unreadable::among(&tables, large_objects, wanted.endpoint.user());
         wanted.refuse_or_go_on(&unreadable)?;
@@ -86,6 +121,7 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
         match opening.attempt().await {
             Ok(attempt) => {
                 wanted.tell_skipped(&unreadable);
+                wanted.tell_unlocked(large_objects);
                 return Ok(Held {
                     session,
                     streams,
@@ -100,7 +136,14 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
             }
             Err(error) if locks::is_passing(&error) => {
                 opening.give_back().await?;
-                patience.pause(error, &session, &tables).await?;
+                patience.pause(error, &session, &tables, strength).await?;
+            }
+            Err(error) if error.is_lock_table_full() => {
+                opening.give_back().await?;
+                let locked = tables.iter().filter(|table| table.readable()).count();
+                // Each stream, the holder of the snapshot and pg_dump.
+                let sessions = streams.len() + 2;
+                return Err(locks::table_full(&session, locked, sessions).await?);
             }
             Err(error) => return Err(error),
         }
@@ -126,11 +169,13 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     async fn attempt(&self) -> Result<Attempt, PostgresError> {
-        let lock = locks::statements(self.tables, self.large_objects, self.timeout);
-        self.session.run(&lock, "locking the tables").await?;
+        let lock =
+            |strength| locks::statements(self.tables, self.large_objects, strength, self.timeout);
+        let strength = self.wanted.strength();
+        self.session.run(&lock(strength), LOCKING).await?;
         let id = self.export().await?;
         let mut inventory = Inventory::read(self.session).await?;
-        locks::check_ours(self.session, self.tables, &inventory.tables).await?;
+        locks::check_ours(self.session, self.tables, &inventory.tables, strength).await?;
         let readable = self.tables.iter().filter(|table| table.readable());
         let readable: HashSet<Oid> = readable.map(|table| table.oid).collect();
         inventory
@@ -147,6 +192,7 @@ impl Opening<'_> {
         let joined = async {
             // The locks of the streams come first: then nothing that queues up later keeps them
             // from reading, however long pg_dump takes.
+            let lock = lock(Strength::AccessShare);
             let join = format!("{lock} SET TRANSACTION SNAPSHOT '{id}';");
             try_join_all(
                 self.streams
@@ -182,6 +228,10 @@ impl Opening<'_> {
         Sessions {
             pids: all.map(Session::pid).collect(),
             dump_name: self.dump_name(),
+            counted: match self.wanted.strength() {
+                Strength::AccessShare => Counted::All,
+                Strength::Share => Counted::Ddl,
+            },
         }
     }
 

@@ -21,7 +21,6 @@ use crate::facts::{self, FACTS_VERSION, QualifiedName, TableFacts, TableKind, pa
 use crate::fingerprint::{Unlocked, shape};
 use crate::format;
 use crate::inventory::{self, Inventory, Table, quoted_in};
-use crate::locks::LargeObjects;
 use crate::sequences::{self, Sequence};
 use crate::session::Session;
 use crate::snapshot::{Held, Wanted};
@@ -160,7 +159,7 @@ impl PostgresSource {
     }
 
     async fn large_objects_size(&self, session: &Session) -> Result<TableSize, PostgresError> {
-        if self.held.large_objects != LargeObjects::Readable {
+        if !self.held.large_objects.are_read() {
             return Ok(TableSize::NOTHING);
         }
         let sql = "SELECT pg_catalog.pg_relation_size('pg_catalog.pg_largeobject')";

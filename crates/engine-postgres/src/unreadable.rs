@@ -20,6 +20,8 @@ pub(crate) enum Obstacle {
     Table,
     /// Policies would hide rows from the role.
     Policies,
+    /// The role may not lock it against writers, for want of a right as this one.
+    Lock(&'static str),
     /// It cannot be without another one, which is left out.
     Needs(String),
 }
@@ -86,6 +88,13 @@ impl Unreadable {
                 Obstacle::Policies => {
                     reason = format!("row level security hides rows from the role {role}");
                     statements.push(format!("ALTER ROLE {to} BYPASSRLS"));
+                }
+                Obstacle::Lock(right) => {
+                    if statements.is_empty() {
+                        reason = format!("the role {role} may not lock it against writers");
+                    }
+                    let on = table.qualified();
+                    statements.push(format!("GRANT {right} ON {on} TO {to}"));
                 }
                 Obstacle::Needs(other) => {
                     reason = format!("it cannot be without {other}, which is left out");

@@ -36,6 +36,15 @@ enum Reason {
     Lost,
 }
 
+/// Whose waiting counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Everybody's.
+    All,
+    /// Only that of statements that keep readers out too: an offline run means to stop writers.
+    Ddl,
+}
+
 /// What the watch has decided; every part of the run asks it when something fails.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
@@ -68,6 +77,8 @@ pub(crate) struct Sessions {
     pub pids: Vec<i32>,
     /// What pg_dump shows itself as: its backend is not known.
     pub dump_name: String,
+    /// Whose waiting for them counts.
+    pub counted: Counted,
 }
 
 /// The watch over one attempt; it ends when dropped.
@@ -92,6 +103,7 @@ impl Watch {
             watched,
             begun: Instant::now(),
             told: BTreeSet::new(),
+            told_of_writers: false,
         };
         Watch {
             task: tokio::spawn(watcher.run()),
@@ -119,6 +131,8 @@ struct Waiter {
     pid: i32,
     seconds: f64,
     words: String,
+    /// Whether readers stand behind it.
+    ddl: bool,
 }
 
 struct Watcher {
@@ -129,6 +143,7 @@ struct Watcher {
     watched: Arc<Watched>,
     begun: Instant,
     told: BTreeSet<(i32, String)>,
+    told_of_writers: bool,
 }
 
 impl Watcher {
@@ -153,7 +168,11 @@ impl Watcher {
 
     /// Answers how soon it must be looked again, if sooner than usual.
     async fn look(&mut self) -> Result<Option<Duration>, PostgresError> {
-        let waiters = self.waiters().await?;
+        let mut waiters = self.waiters().await?;
+        if self.run.counted == Counted::Ddl {
+            self.tell_of_writers(&waiters);
+            waiters.retain(|waiter| waiter.ddl);
+        }
         for waiter in waiters.iter().filter(|w| w.seconds >= WORTH_TELLING) {
             if self.told.insert((waiter.pid, waiter.words.clone())) {
                 self.progress
@@ -182,6 +201,18 @@ impl Watcher {
         Ok(soonest)
     }
 
+    /// Once: that they wait is what was asked for.
+    fn tell_of_writers(&mut self, waiters: &[Waiter]) {
+        let mut writers = waiters.iter().filter(|waiter| !waiter.ddl);
+        if let Some(first) = writers.next().filter(|_| !self.told_of_writers) {
+            self.told_of_writers = true;
+            self.progress.note(format!(
+                "writers wait until this offline backup has read its tables; the first of them: {}",
+                first.words
+            ));
+        }
+    }
+
     async fn waiters(&self) -> Result<Vec<Waiter>, PostgresError> {
         let doing = "watching who waits for this run";
         // Inside a transaction the server shows the same picture of its sessions over and over.
@@ -197,6 +228,7 @@ impl Watcher {
             pid: row.get(0),
             seconds: row.get(1),
             words: words(row.get(0), row.get(2), row.get(3), row.get(4)),
+            ddl: row.get::<_, String>(5) == "AccessExclusiveLock",
         });
         Ok(waiters.collect())
     }

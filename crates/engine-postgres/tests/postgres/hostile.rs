@@ -118,7 +118,9 @@ async fn a_sql_ascii_database_is_read_byte_for_byte() {
         "DO $$ BEGIN EXECUTE E'CREATE TABLE \"\\xff\" (a int)'; END $$",
     );
     let error = Reading::new(&server, "raw").read().await.err();
-    let said = error.expect("there is no such text").sentence();
+    let error = error.expect("there is no such text");
+    let said = error.sentence();
+    assert_eq!(error.code(), "names-not-utf8");
     assert!(
         said.contains("listing the tables") && said.contains("invalid byte sequence"),
         "{said}"

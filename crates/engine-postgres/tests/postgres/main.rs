@@ -11,6 +11,7 @@ mod hostile;
 mod objects;
 mod reading;
 mod restore;
+mod scale;
 mod snapshot;
 mod standby;
 mod tls;

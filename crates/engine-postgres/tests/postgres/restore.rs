@@ -1,6 +1,7 @@
 //! Restoring: everything as the recommended role, which is no superuser.
 
 mod drive;
+mod encodings;
 mod many;
 mod refusals;
 mod round_trip;
