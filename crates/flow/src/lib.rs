@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Every double arrow is a bounded channel; nothing copies a row twice, and memory is bounded by
-//! streams × (one open pack and a few frames).
+//! streams × (one open pack, one that is being put, and a few frames).
 //!
 //! [`backup`] makes one attempt: it opens the source, fixes the saveset's id by a pin, seals the
 //! dictionary, lets the streams take the largest task left until none is, closes the source, seals

@@ -3,6 +3,7 @@
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use vault::{
     BlobRef, ContentHash, FrameCutter, FramePlace, PackWriter, RowCursor, SealedPack, SegmentEntry,
     SheetRef, TableSheet, VaultError, runs,
@@ -15,8 +16,8 @@ use crate::collect::Collected;
 use crate::error::Place;
 use crate::writer::LentWriter;
 
-/// Seals on a blocking thread, and waits there while a full pack is put: at most one pack a stream
-/// is in memory.
+/// Seals on a blocking thread. A full pack is put while the next one is filled, and waited for when
+/// that one is full too: at most two packs a stream are in memory.
 pub(crate) struct Sealer {
     packs: PackWriter,
     putter: Putter,
@@ -26,20 +27,37 @@ struct Putter {
     saveset: LentWriter,
     runtime: Handle,
     stop: CancellationToken,
+    /// The pack before; dropping it ends its put.
+    on_its_way: Option<AbortOnDropHandle<Result<(), VaultError>>>,
 }
 
 impl Putter {
-    fn put(&self, pack: SealedPack) -> Result<(), VaultError> {
-        let put = self.saveset.put_pack(pack);
+    /// Begins to put a pack, once the one before is there.
+    fn put(&mut self, pack: SealedPack) -> Result<(), VaultError> {
+        self.settle()?;
+        let saveset = self.saveset.clone();
+        let put = self
+            .runtime
+            .spawn(async move { saveset.put_pack(pack).await });
+        self.on_its_way = Some(AbortOnDropHandle::new(put));
+        Ok(())
+    }
+
+    /// Waits until the last pack is there.
+    fn settle(&mut self) -> Result<(), VaultError> {
+        let Some(put) = self.on_its_way.take() else {
+            return Ok(());
+        };
+        let failed = |why: String| VaultError::Internal {
+            doing: "put a pack",
+            why,
+        };
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 // Nobody sees this error: whoever stopped the run has said why.
-                () = self.stop.cancelled() => Err(VaultError::Internal {
-                    doing: "put a pack",
-                    why: "the run was stopped".to_owned(),
-                }),
-                put = put => put,
+                () = self.stop.cancelled() => Err(failed("the run was stopped".to_owned())),
+                put = put => put.map_err(|error| failed(error.to_string()))?,
             }
         })
     }
@@ -54,6 +72,7 @@ impl Sealer {
                 saveset,
                 runtime: Handle::current(),
                 stop,
+                on_its_way: None,
             },
         })
     }
@@ -83,22 +102,27 @@ impl Sealer {
 
     fn flush_if_full(&mut self) -> Result<(), VaultError> {
         match self.packs.is_full() {
-            true => self.flush(),
+            true => self.put_open(),
             false => Ok(()),
         }
     }
 
-    /// Puts what is in the open pack.
-    pub(crate) fn flush(&mut self) -> Result<(), VaultError> {
+    fn put_open(&mut self) -> Result<(), VaultError> {
         match self.packs.take()? {
             Some(pack) => self.putter.put(pack),
             None => Ok(()),
         }
     }
 
+    /// Puts what is in the open pack, and waits until all packs are there.
+    pub(crate) fn flush(&mut self) -> Result<(), VaultError> {
+        self.put_open()?;
+        self.putter.settle()
+    }
+
     /// Seals a table's sheet.
     pub(crate) fn sheet(&mut self, sheet: &TableSheet) -> Result<SheetRef, VaultError> {
-        let putter = &self.putter;
+        let putter = &mut self.putter;
         vault::write_sheet(sheet, &mut self.packs, &mut |pack| putter.put(pack))
     }
 
@@ -109,7 +133,8 @@ impl Sealer {
         progress: &dyn Progress,
     ) -> Result<BlobRef, FlowError> {
         let place = |doing| Place::named(Phase::Dictionary, doing, &part.name);
-        let putter = &self.putter;
+        let stop = self.putter.stop.clone();
+        let putter = &mut self.putter;
         let mut put = |pack| putter.put(pack);
         let mut frames = FrameCutter::new(&mut self.packs, &mut put);
         let mut buffer = vec![0; 64 << 10];
@@ -123,7 +148,7 @@ impl Sealer {
                     return Err(FlowError::Io { place, error });
                 }
             };
-            if putter.stop.is_cancelled() {
+            if stop.is_cancelled() {
                 return Err(FlowError::Stopped);
             }
             frames
