@@ -163,6 +163,27 @@ impl Catalog {
         job_record(&mut connection, site, job).await
     }
 
+    /// Whether the site has that job, or had it: a deleted job's savesets can be restored.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoSite`], [`CatalogError::NoJob`] if it never had it.
+    pub async fn had_job(&self, site: &SiteId, job: JobId) -> Result<(), CatalogError> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT job_id FROM job WHERE job_id = $1 AND site_id = $2")
+                .bind(job.get())
+                .bind(site.as_str())
+                .fetch_optional(self.database().read())
+                .await?;
+        if found.is_some() {
+            return Ok(());
+        }
+        self.site(site).await?;
+        Err(CatalogError::NoJob {
+            site: site.clone(),
+            job,
+        })
+    }
+
     /// Jobs of a site by their ids.
     ///
     /// # Errors

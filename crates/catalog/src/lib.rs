@@ -3,7 +3,7 @@
 //! directory.
 //!
 //! ```text
-//! Catalog ── sites      create_site, site, site_secrets, site_keys …
+//! Catalog ── sites      create_site, adopt_site, site, site_secrets, site_keys …
 //!         ├─ jobs       create_job, jobs, update_job …
 //!         ├─ queue      enqueue ──► take_next ──► Leased ──► save_progress, renew, finish
 //!         │                                       settle: whoever finds a run dead
@@ -32,6 +32,7 @@
 //! The SQL is in the common dialect of SQLite and PostgreSQL, and `database.rs` alone knows which
 //! engine is below.
 
+mod adopt;
 mod catalog;
 mod database;
 mod enqueue;
@@ -54,6 +55,7 @@ mod stored;
 mod tokens;
 mod transitions;
 
+pub use adopt::{Adopted, AdoptedJob, AdoptedSaveset, Adoption};
 pub use catalog::Catalog;
 pub use enqueue::{Enqueued, EnqueuedRestore, NewExecution};
 pub use error::CatalogError;

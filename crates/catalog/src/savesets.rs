@@ -363,7 +363,10 @@ pub(crate) async fn put_made_saveset(
 }
 
 /// Writes a saveset's row, or refreshes it.
-async fn put_saveset(tx: &mut Connection, saveset: &SavesetRecord) -> Result<(), CatalogError> {
+pub(crate) async fn put_saveset(
+    tx: &mut Connection,
+    saveset: &SavesetRecord,
+) -> Result<(), CatalogError> {
     sqlx::query(
         "INSERT INTO saveset (
              site_id, saveset_id, job_id, job_name, execution_id, run_type, start_time, end_time,

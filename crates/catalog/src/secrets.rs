@@ -16,8 +16,9 @@ const VAULT_OPTION: &str = "vault_option:";
 /// The keys of a site's vault, as text. Made once; they never change while the site lives.
 #[derive(Debug, Clone)]
 pub struct SiteKeys {
-    /// Opens the vault for the server.
-    pub site_key: SecretString,
+    /// Opens the vault for the server. `None`: the site was adopted, and its vault is opened with
+    /// the recovery key; the site key stayed with the server that made the vault.
+    pub site_key: Option<SecretString>,
     /// Opens the vault without the server.
     pub recovery_key: SecretString,
 }
@@ -75,20 +76,27 @@ impl Catalog {
         self.site(site).await?;
         Ok(SiteKeys {
             site_key: self.site_secret(site, SITE_KEY).await?,
-            recovery_key: self.site_secret(site, RECOVERY_KEY).await?,
+            recovery_key: self
+                .site_secret(site, RECOVERY_KEY)
+                .await?
+                .ok_or_else(|| CatalogError::Damaged(format!("site {site} has no recovery key")))?,
         })
     }
 
-    async fn site_secret(&self, site: &SiteId, name: &str) -> Result<SecretString, CatalogError> {
+    async fn site_secret(
+        &self,
+        site: &SiteId,
+        name: &str,
+    ) -> Result<Option<SecretString>, CatalogError> {
         let sealed: Option<String> =
             sqlx::query_scalar("SELECT sealed FROM site_secret WHERE site_id = $1 AND name = $2")
                 .bind(site.as_str())
                 .bind(name)
                 .fetch_optional(self.database().read())
                 .await?;
-        let sealed =
-            sealed.ok_or_else(|| CatalogError::Damaged(format!("site {site} has no {name}")))?;
-        self.sealer().open(place(site, name), &sealed)
+        sealed
+            .map(|sealed| self.sealer().open(place(site, name), &sealed))
+            .transpose()
     }
 
     /// Seals what a new site brings.
@@ -99,7 +107,9 @@ impl Catalog {
         secrets: &SiteSecrets,
         keys: &SiteKeys,
     ) -> Result<(), CatalogError> {
-        self.put_secret(tx, site, SITE_KEY, &keys.site_key).await?;
+        if let Some(site_key) = &keys.site_key {
+            self.put_secret(tx, site, SITE_KEY, site_key).await?;
+        }
         self.put_secret(tx, site, RECOVERY_KEY, &keys.recovery_key)
             .await?;
         if let Some(password) = &secrets.password {

@@ -52,19 +52,7 @@ impl Catalog {
         let site = &definition.site_id;
         let now = self.now();
         let mut tx = self.database().begin().await?;
-        sqlx::query(
-            "INSERT INTO site (site_id, document, version, created_at, updated_at)
-             VALUES ($1, $2, 1, $3, $3)",
-        )
-        .bind(site.as_str())
-        .bind(to_json("a site", definition)?)
-        .bind(now.as_micros())
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| match is_duplicate(&error) {
-            true => CatalogError::SiteExists(site.clone()),
-            false => error.into(),
-        })?;
+        insert_site(&mut tx, definition, now).await?;
         self.put_first_secrets(&mut tx, site, secrets, keys).await?;
         let record = site_record(&mut tx, site).await?;
         tx.commit().await?;
@@ -181,6 +169,29 @@ impl Catalog {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Writes a new site's row.
+pub(crate) async fn insert_site(
+    tx: &mut Connection,
+    definition: &SiteDefinition,
+    now: Moment,
+) -> Result<(), CatalogError> {
+    let site = &definition.site_id;
+    sqlx::query(
+        "INSERT INTO site (site_id, document, version, created_at, updated_at)
+         VALUES ($1, $2, 1, $3, $3)",
+    )
+    .bind(site.as_str())
+    .bind(to_json("a site", definition)?)
+    .bind(now.as_micros())
+    .execute(tx)
+    .await
+    .map_err(|error| match is_duplicate(&error) {
+        true => CatalogError::SiteExists(site.clone()),
+        false => error.into(),
+    })?;
+    Ok(())
 }
 
 async fn forget(tx: &mut Connection, site: &SiteId) -> Result<(), CatalogError> {

@@ -77,6 +77,14 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     ("lease-lost", "Another server has taken the execution over."),
     ("vault-silent", "The vault gave no answer in time."),
+    (
+        "recovery-key-unreadable",
+        "What was given as a recovery key cannot be one.",
+    ),
+    (
+        "adoption-incomplete",
+        "The vault does not say something that a site must have.",
+    ),
     // flow
     (
         "dictionary-io",

@@ -28,6 +28,7 @@
 //! assert_eq!(refused.to_string(), "the field `priorty` is not known; did you mean `priority`?");
 //! ```
 
+mod adoption;
 mod connection_url;
 mod credentials;
 mod executions;
@@ -52,6 +53,7 @@ mod sites;
 mod strict_json;
 mod words;
 
+pub use adoption::{AdoptDraft, AdoptRequest, AdoptedSite, parse_adoption};
 pub use credentials::parse_credentials;
 pub use executions::{
     Execution, ExecutionPhase, OneExecution, Skipped, parse_execute, refuse_delta,

@@ -289,6 +289,8 @@ operations! {
     ListSites Get "/sites" Token built PAGES [400];
     /// A new site.
     CreateSite Post "/sites" Administrator built NONE [400, 403, 409, 413, 415, 502];
+    /// A site comes back from its vault and its recovery key.
+    AdoptSite Post "/site-adoptions" Administrator built NONE [400, 403, 404, 409, 413, 415, 502];
     /// One site.
     GetSite Get "/sites/{site_id}" Token built NONE [404];
     /// Changes a site.
@@ -364,7 +366,7 @@ operations! {
 impl Operation {
     /// Whether it is one of the service's own, outside of [`BASE_PATH`].
     pub fn is_service(self) -> bool {
-        !self.facts().path.starts_with("/sites")
+        !self.facts().path.starts_with("/site")
     }
 
     /// The whole path, as the router and the document have it.

@@ -8,10 +8,10 @@ use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
-    Exclusion, Job, JobObject, JobRequest, JobSettings, ListedJob, RestoreJobSettings,
-    RestoreRequest, Site, SiteRequest, TargetSiteDetails,
+    AdoptRequest, Exclusion, Job, JobObject, JobRequest, JobSettings, ListedJob,
+    RestoreJobSettings, RestoreRequest, Site, SiteRequest, TargetSiteDetails,
 };
-use crate::{job_parsing, objects, restores, sites};
+use crate::{adoption, job_parsing, objects, restores, sites};
 
 fn properties<T: PartialSchema>() -> BTreeSet<String> {
     let schema = match T::schema() {
@@ -48,6 +48,7 @@ fn names(lists: &[&[&str]]) -> BTreeSet<String> {
 #[test]
 fn a_request_s_schema_has_the_fields_that_its_parser_knows() {
     assert_eq!(properties::<SiteRequest>(), names(&[sites::KNOWN]));
+    assert_eq!(properties::<AdoptRequest>(), names(&[adoption::KNOWN]));
     assert_eq!(properties::<JobRequest>(), names(&[job_parsing::KNOWN]));
     assert_eq!(properties::<JobSettings>(), names(&[job_parsing::SETTINGS]));
     assert_eq!(

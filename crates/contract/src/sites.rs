@@ -16,7 +16,7 @@ use crate::fields::Fields;
 use crate::quirks::SITE_TARGET_TYPE;
 use crate::{Refusal, words};
 
-mod vault;
+pub(crate) mod vault;
 
 /// Where a site's database system is, as answers show it: never a password.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -206,6 +206,16 @@ pub enum PasswordChange {
     Set(SecretString),
 }
 
+impl PasswordChange {
+    /// What something new begins with: there is nothing to keep yet.
+    pub fn given(self) -> Option<SecretString> {
+        match self {
+            PasswordChange::Set(secret) => Some(secret),
+            PasswordChange::Keep | PasswordChange::Clear => None,
+        }
+    }
+}
+
 /// A site as a request wants it.
 #[derive(Debug, Clone)]
 pub struct SiteDraft {
@@ -296,7 +306,7 @@ fn parse_rest(
     })
 }
 
-fn parse_connection(
+pub(crate) fn parse_connection(
     fields: &Fields<'_>,
     site_type: SiteType,
 ) -> Result<(SiteConnection, PasswordChange), Refusal> {

@@ -47,20 +47,31 @@ impl Inner {
         let id = &site.definition.site_id;
         let secrets = self.catalog.site_secrets(id).await?;
         let keys = self.catalog.site_keys(id).await?;
-        let site_key = SiteKey::from_text(keys.site_key.expose_secret())
-            .map_err(|_| JobsError::KeysUnreadable(id.clone()))?;
+        let unreadable = || JobsError::KeysUnreadable(id.clone());
+        let recovery: RecoveryKey = keys
+            .recovery_key
+            .expose_secret()
+            .parse()
+            .map_err(|_| unreadable())?;
+        let site_key = keys
+            .site_key
+            .map(|key| SiteKey::from_text(key.expose_secret()).map_err(|_| unreadable()))
+            .transpose()?;
         let store = open_store(&site.definition.vault, &secrets)?;
-        let open = || Vault::open(store.clone(), Unlock::SiteKey(&site_key));
-        match open().await {
+        // An adopted site has no site key of its own.
+        let unlock = site_key
+            .as_ref()
+            .map_or(Unlock::RecoveryKey(&recovery), Unlock::SiteKey);
+        let open = || Vault::open(store.clone(), unlock);
+        let opened = open().await;
+        let Some(site_key) = &site_key else {
+            return Ok(opened?);
+        };
+        match opened {
             Err(VaultError::NoVault { .. }) if !self.catalog.has_savesets(id).await? => {}
             other => return Ok(other?),
         }
-        let recovery = keys
-            .recovery_key
-            .expose_secret()
-            .parse::<RecoveryKey>()
-            .map_err(|_| JobsError::KeysUnreadable(id.clone()))?;
-        match Vault::create(store.clone(), &site_key, &recovery, &self.owner()?).await {
+        match Vault::create(store.clone(), site_key, &recovery, &self.owner()?).await {
             // Somebody else has made it meanwhile; the key tells whether it is ours.
             Err(VaultError::AlreadyThere { .. }) => Ok(open().await?),
             made => Ok(made?),

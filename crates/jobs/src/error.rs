@@ -37,6 +37,30 @@ pub enum JobsError {
         /// Its URL.
         url: String,
     },
+    /// A site of this server has that vault.
+    #[error("the vault {url} is the one of site {site} on this server")]
+    VaultInUse {
+        /// Its URL.
+        url: String,
+        /// That site.
+        site: SiteId,
+    },
+    /// The vault that is to be adopted has an owner.
+    #[error("the vault belongs to another server, {owner} (owners/{number})")]
+    VaultHeld {
+        /// That server's identity.
+        owner: String,
+        /// Its number below `owners/`.
+        number: u64,
+    },
+    /// The recovery key that was given cannot be one.
+    #[error(transparent)]
+    RecoveryKey(#[from] vault::RecoveryKeyError),
+    /// The vault to be adopted does not say something that a site must have.
+    #[error(
+        "the vault holds no copy of the site's rows that can be read, so that the {0} must be given"
+    )]
+    AdoptionNeeds(&'static str),
     /// A restore was asked for from something that left nothing to restore.
     #[error("execution {execution} left no saveset: {why}")]
     NothingToRestore {
@@ -118,7 +142,10 @@ impl Fault for JobsError {
             JobsError::NoEngine(_) => "no-engine",
             JobsError::KeysUnreadable(_) | JobsError::NodeId => "catalog-damaged",
             JobsError::VaultSilent => "vault-silent",
-            JobsError::VaultTaken { .. } => "vault-taken",
+            JobsError::VaultTaken { .. } | JobsError::VaultInUse { .. } => "vault-taken",
+            JobsError::VaultHeld { .. } => "vault-owned",
+            JobsError::RecoveryKey(_) => "recovery-key-unreadable",
+            JobsError::AdoptionNeeds(_) => "adoption-incomplete",
             JobsError::NothingToRestore { .. } => "nothing-to-restore",
             JobsError::NotInSaveset { .. } => "not-in-saveset",
             JobsError::NoPreparation { .. } => "no-preparation",
@@ -144,9 +171,13 @@ impl Fault for JobsError {
             | JobsError::OtherKind { .. }
             | JobsError::NoCredentials
             | JobsError::NotForThisJob(_)
+            | JobsError::RecoveryKey(_)
+            | JobsError::AdoptionNeeds(_)
             | JobsError::NotBuiltYet(_) => Blame::Request,
             JobsError::NoPreparation { .. } => Blame::Missing,
             JobsError::VaultTaken { .. }
+            | JobsError::VaultInUse { .. }
+            | JobsError::VaultHeld { .. }
             | JobsError::NothingToRestore { .. }
             | JobsError::InTheWay(_)
             | JobsError::LeaseLost(_)
@@ -175,6 +206,23 @@ impl Fault for JobsError {
             JobsError::Engine(inner) => inner.hint(),
             JobsError::VaultTaken { .. } => {
                 Some("Give the site a directory of its own.".to_owned())
+            }
+            JobsError::VaultInUse { site, .. } => Some(format!(
+                "It needs no adoption: use site {site}, or delete it here first; its vault is not \
+                 touched by that."
+            )),
+            JobsError::VaultHeld { .. } => Some(
+                "If that server is gone, or is to give the site up, say so: \"take_over\": true, or \
+                 --take-over. It can then only read."
+                    .to_owned(),
+            ),
+            JobsError::RecoveryKey(_) => Some(
+                "Take the recovery key that was shown when the site was made: BSRK1- and 13 groups \
+                 of five characters."
+                    .to_owned(),
+            ),
+            JobsError::AdoptionNeeds(_) => {
+                Some("Only the savesets tell of this site; add what is missing.".to_owned())
             }
             JobsError::NothingToRestore { .. } => {
                 Some("GET /sites/{site_id}/savesets lists what can be restored.".to_owned())

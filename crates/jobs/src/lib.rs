@@ -23,6 +23,7 @@
 //! no bodies of the API.
 
 mod abort;
+mod adopt;
 mod browse;
 mod connect;
 mod error;
@@ -52,6 +53,7 @@ use model::{Clock, Credentials, ExecutionId, Moment, SiteId};
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+pub use adopt::{AdoptRequest, AdoptedSite};
 pub use browse::{ListedObject, ObjectPage};
 pub use error::JobsError;
 pub use execute::ExecuteRequest;
@@ -105,6 +107,8 @@ struct Inner {
     /// When each vault was swept last by this server.
     swept: std::sync::Mutex<HashMap<SiteId, Moment>>,
     preparations: prepare::Preparations,
+    /// Held by the one adoption: two of one vault would both find it free.
+    adopting: Mutex<()>,
 }
 
 /// An execution at work on this server.
@@ -150,6 +154,7 @@ impl Jobs {
                 vaults: Mutex::default(),
                 swept: std::sync::Mutex::default(),
                 preparations,
+                adopting: Mutex::default(),
             }),
         }
     }

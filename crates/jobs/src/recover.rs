@@ -103,7 +103,7 @@ impl Inner {
                 .declare_dead(saveset, REASON)
                 .await?
         {
-            let record = record_of(&saveset);
+            let record = record_of(&saveset, &execution.site_id);
             let warned = !saveset.manifest().contents.warnings.is_empty()
                 || !saveset.manifest().contents.skipped.is_empty();
             let event = if warned {
@@ -204,7 +204,7 @@ impl Inner {
         for (saveset, state) in &states {
             if matches!(state, SavesetState::Committed) && !known.contains_key(saveset) {
                 let found = vault.open_saveset(*saveset).await?;
-                self.catalog.record_saveset(&record_of(&found)).await?;
+                self.catalog.record_saveset(&record_of(&found, id)).await?;
             }
         }
         for (saveset, record) in known {

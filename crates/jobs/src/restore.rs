@@ -67,7 +67,7 @@ impl Jobs {
         draft: RestoreDraft,
         request: ExecuteRequest,
     ) -> Result<Restored, JobsError> {
-        self.inner.catalog.job(site, job).await?;
+        self.inner.catalog.had_job(site, job).await?;
         let saveset_id = self.saveset_of(site, job, backup).await?;
         let settings = RestoreSettings {
             backup_execution_id: backup,

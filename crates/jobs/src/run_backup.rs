@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use catalog::{Ending, JobRecord, Leased, SavesetRecord, SiteRecord};
 use model::{
-    Fault, Progress, Retry, RunEvent, RunType, SavesetId, ServerExecutionId, SourceRequest,
+    Fault, Progress, Retry, RunEvent, RunType, SavesetId, ServerExecutionId, SiteId, SourceRequest,
 };
 use tokio_util::sync::CancellationToken;
 use vault::{DeadOrAlive, Manifest, Saveset, Vault};
@@ -71,7 +71,7 @@ impl Inner {
             }
         };
         let keep = job.definition.no_of_retention_copies;
-        let record = record_of(&saveset);
+        let record = record_of(&saveset, &site.definition.site_id);
         self.catalog.record_saveset(&record).await?;
         self.retain(
             &vault,
@@ -227,12 +227,13 @@ fn told(manifest: &Manifest, record: &SavesetRecord, took: Duration) -> String {
     )
 }
 
-/// A saveset as the catalog keeps it, from what its manifest says.
-pub(crate) fn record_of(saveset: &Saveset) -> SavesetRecord {
+/// A saveset as the catalog keeps it, from what its manifest says. The manifest's site is the one
+/// that made it; where that was adopted under another id, it is in the vault of `site` all the same.
+pub(crate) fn record_of(saveset: &Saveset, site: &SiteId) -> SavesetRecord {
     let manifest = saveset.manifest();
     let contents = &manifest.contents;
     SavesetRecord {
-        site_id: contents.site_id.clone(),
+        site_id: site.clone(),
         saveset_id: saveset.id(),
         job_id: contents.job_id,
         job_name: contents.job_name.clone(),

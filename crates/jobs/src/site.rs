@@ -35,7 +35,7 @@ impl Jobs {
         let site_key = SiteKey::generate()?;
         let recovery_key = RecoveryKey::generate()?;
         let keys = SiteKeys {
-            site_key: site_key.to_text(),
+            site_key: Some(site_key.to_text()),
             recovery_key: recovery_key.to_text(),
         };
         let site = self

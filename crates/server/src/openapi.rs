@@ -10,7 +10,8 @@ use strum::IntoEnumIterator;
 use crate::routes;
 
 /// Schemas of answers: all their keys are always present.
-const ANSWERS: [&str; 18] = [
+const ANSWERS: [&str; 19] = [
+    "AdoptedSite",
     "CheckedThing",
     "CreatedSite",
     "Execution",
@@ -33,7 +34,8 @@ const ANSWERS: [&str; 18] = [
 
 /// Schemas in which a name that is not known is refused. Not those of a whole job or site: a PUT
 /// takes what a GET gives, read-only fields too.
-const CLOSED: [&str; 9] = [
+const CLOSED: [&str; 10] = [
+    "AdoptRequest",
     "ExecuteRequest",
     "Exclusion",
     "JobObject",

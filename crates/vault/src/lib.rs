@@ -61,6 +61,7 @@ mod keys;
 mod ledger;
 mod location;
 mod manifest;
+mod owners;
 mod pack_reader;
 mod pack_writer;
 mod pins;
@@ -83,6 +84,7 @@ pub use ids::{ContentHash, HexError, KeyId, OwnerId, OwnerIdError, PackId, PackP
 pub use keys::{SiteKey, SiteKeyError, Unlock};
 pub use location::{open_store, remove_stale_staging};
 pub use manifest::{BlobRef, Manifest, ManifestDraft, ManifestTable};
+pub use owners::Owner;
 pub use pack_reader::{Depth, RunReader};
 pub use pack_writer::{PackWriter, SealedPack};
 pub use pins::Pin;

@@ -17,7 +17,7 @@ use crate::store::{PutNew, Store, StoreLimits};
 use crate::{OwnerId, RecoveryKey, SiteKey, Unlock, VaultError, VaultId};
 
 pub(crate) const VAULT_FILE: &str = "vault.json";
-const VAULT_FORMAT: u64 = 1;
+pub(crate) const VAULT_FORMAT: u64 = 1;
 const CIPHER: &str = "AES-256-GCM";
 
 /// `vault.json`, the keys' objects and the owners' are at most this long.
@@ -31,7 +31,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
     pub(crate) footers: FooterCache,
-    owned: AtomicBool,
+    pub(crate) owned: AtomicBool,
     /// Held while a saveset id is taken: two runs of one process never race for one.
     pub(crate) beginning: tokio::sync::Mutex<()>,
     /// Held by the one sweep.
@@ -50,9 +50,18 @@ struct VaultFile {
 
 /// `owners/<n>`.
 #[derive(Debug, Serialize, Deserialize)]
-struct OwnerFile {
+pub(crate) struct OwnerFile {
     format: u64,
-    owner: OwnerId,
+    pub(crate) owner: OwnerId,
+}
+
+impl OwnerFile {
+    pub(crate) fn of(owner: &OwnerId) -> Self {
+        OwnerFile {
+            format: VAULT_FORMAT,
+            owner: owner.clone(),
+        }
+    }
 }
 
 impl Vault {
@@ -169,11 +178,7 @@ impl Vault {
         let found = if highest.is_some() {
             store.get(&path, MAX_PLAIN_JSON).await?
         } else {
-            let file = OwnerFile {
-                format: VAULT_FORMAT,
-                owner: owner.clone(),
-            };
-            let file = json(&path, &file)?;
+            let file = json(&path, &OwnerFile::of(owner))?;
             match store
                 .put_new(&path, file.clone(), store.limits().small)
                 .await?
@@ -268,7 +273,7 @@ pub(crate) fn number(name: &str) -> Option<u64> {
     (number.to_string() == name).then_some(number)
 }
 
-fn json(path: &str, value: &impl Serialize) -> Result<Bytes, VaultError> {
+pub(crate) fn json(path: &str, value: &impl Serialize) -> Result<Bytes, VaultError> {
     let mut text = serde_json::to_vec(value).map_err(|error| VaultError::Internal {
         doing: "write JSON",
         why: format!("{path}: {error}"),

@@ -1,5 +1,6 @@
 //! The command line: its tree, and what all commands share.
 
+mod adopt;
 mod completions;
 mod demo;
 mod execution;

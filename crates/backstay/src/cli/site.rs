@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use model::{ExposeSecret, SecretString, SiteType};
 use serde_json::{Value, json};
 
+use crate::cli::adopt::AdoptArgs;
 use crate::cli::{Context, vault_option, without_nulls};
 use crate::error::CommandError;
 use crate::exit::Exit;
@@ -16,6 +17,8 @@ use crate::secret_input;
 pub(crate) enum SiteCommand {
     /// Make a site and its vault
     Add(Box<AddArgs>),
+    /// Bring a site back from its vault and its recovery key: site, jobs and savesets
+    Adopt(Box<AdoptArgs>),
     /// All sites
     List,
     /// One site
@@ -91,6 +94,7 @@ impl SiteCommand {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, CommandError> {
         match self {
             SiteCommand::Add(args) => args.run(context).await,
+            SiteCommand::Adopt(args) => args.run(context).await,
             SiteCommand::List => list(context).await,
             SiteCommand::Show { site } => {
                 let answer = context.client()?.get(&["sites", &site]).send().await?;
@@ -243,7 +247,8 @@ async fn list(context: &Context) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-fn one(site: &Value) -> String {
+/// A site for people.
+pub(crate) fn one(site: &Value) -> String {
     output::facts(&[
         ("Site", text(site, "site_id")),
         ("Type", text(site, "site_type")),

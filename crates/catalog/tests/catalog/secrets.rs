@@ -39,7 +39,7 @@ async fn no_secret_is_in_the_clear_in_any_file() {
         OPTION,
         TOKEN,
         KEY,
-        keys.site_key.expose_secret(),
+        keys.site_key.as_ref().unwrap().expose_secret(),
         keys.recovery_key.expose_secret(),
     ];
     let look = || {
@@ -78,7 +78,12 @@ async fn nothing_shows_a_secret_in_debug_output() {
         "{key:?} {secrets:?} {found:?} {record:?} {:?}",
         world.catalog
     );
-    for secret in [PASSWORD, OPTION, KEY, keys().site_key.expose_secret()] {
+    for secret in [
+        PASSWORD,
+        OPTION,
+        KEY,
+        keys().site_key.unwrap().expose_secret(),
+    ] {
         assert!(!shown.contains(secret), "{shown}");
     }
 }

@@ -32,8 +32,8 @@ async fn a_site_reads_back_as_it_was_made_also_after_a_restart() {
     assert_eq!(secrets.vault_options["secret_key"].expose_secret(), "sk");
     let found = world.catalog.site_keys(&shop()).await.unwrap();
     assert_eq!(
-        found.site_key.expose_secret(),
-        keys().site_key.expose_secret()
+        found.site_key.unwrap().expose_secret(),
+        keys().site_key.unwrap().expose_secret()
     );
     assert_eq!(
         found.recovery_key.expose_secret(),

@@ -157,7 +157,7 @@ pub fn far_off() -> Moment {
 
 pub fn keys() -> SiteKeys {
     SiteKeys {
-        site_key: SecretString::from("the-site-key-in-hex"),
+        site_key: Some(SecretString::from("the-site-key-in-hex")),
         recovery_key: SecretString::from("BSRK1-the-recovery-key"),
     }
 }

@@ -11,7 +11,7 @@ use crate::fields::{Fields, kind};
 use crate::quirks::nearest;
 
 /// Reads `vault`. Secrets that only another kind of store has are forgotten.
-pub(super) fn parse(
+pub(crate) fn parse(
     fields: &Fields<'_>,
 ) -> Result<(VaultLocation, BTreeMap<String, PasswordChange>), Refusal> {
     let vault = Fields::of(fields.required("vault")?, "vault", &["url", "options"], &[])?;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod abort;
+mod adopt;
 mod backup;
 mod crash;
 mod node;

@@ -32,6 +32,7 @@ pub(crate) fn all() -> OpenApiRouter<ServerState> {
 fn site_routes() -> OpenApiRouter<ServerState> {
     OpenApiRouter::new()
         .routes(routes!(sites::list_sites, sites::create_site))
+        .routes(routes!(sites::adopt_site))
         .routes(routes!(
             sites::get_site,
             sites::replace_site,

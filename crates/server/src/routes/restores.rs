@@ -21,7 +21,7 @@ use crate::{Problem, ServerState, lists};
 /// The execution that a path names, if it is the path's job's.
 async fn execution_of(state: &ServerState, way: &Way) -> Result<catalog::Execution, Problem> {
     let (site, job, id) = (way.site()?, way.job()?, way.execution()?);
-    state.catalog().job(&site, job).await?;
+    state.catalog().had_job(&site, job).await?;
     let execution = state.catalog().execution(&site, id).await?;
     if execution.job_id != job {
         return Err(no_execution(&site, id));

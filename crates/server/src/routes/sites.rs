@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use catalog::{SecretChange, SecretsChange};
 use contract::{
-    BASE_PATH, CreatedSite, PageQuery, PasswordChange, RecoveryKeyAnswer, Site, SiteCheck,
-    SiteRequest, parse_site, refuse_query,
+    AdoptRequest, AdoptedSite, BASE_PATH, CreatedSite, PageQuery, PasswordChange,
+    RecoveryKeyAnswer, Site, SiteCheck, SiteRequest, parse_adoption, parse_site, refuse_query,
 };
-use model::{ExposeSecret, SecretString, SiteSecrets};
+use model::{ExposeSecret, SiteSecrets};
 
 use crate::body::{JsonBody, NoBody, if_match, with_etag, with_resource};
 use crate::detached::to_its_end;
@@ -45,9 +45,9 @@ pub(crate) async fn create_site(
     let draft = parse_site(&body)?;
     let options = draft.vault_secrets.into_iter();
     let secrets = SiteSecrets {
-        password: given(draft.password),
+        password: draft.password.given(),
         vault_options: options
-            .filter_map(|(name, change)| Some((name, given(change)?)))
+            .filter_map(|(name, change)| Some((name, change.given()?)))
             .collect(),
     };
     let jobs = state.jobs().clone();
@@ -61,6 +61,42 @@ pub(crate) async fn create_site(
     let location = format!("{BASE_PATH}/sites/{id}");
     let answer = with_resource(id, Some(&location), (StatusCode::CREATED, Json(answer)));
     Ok(with_etag(made.site.version, answer))
+}
+
+/// Brings a site back from its vault and its recovery key alone.
+///
+/// Site, jobs and savesets are then here as if they had been made here. A vault that another server
+/// owns is taken from it only with `take_over`.
+#[utoipa::path(post, path = "/site-adoptions", tag = "sites", request_body = AdoptRequest,
+    responses((status = 201, description = "The site, with what came with it.", body = AdoptedSite)))]
+pub(crate) async fn adopt_site(
+    State(state): State<ServerState>,
+    Query(query): Query,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    refuse_query(&query)?;
+    let draft = parse_adoption(&body)?;
+    let request = jobs::AdoptRequest {
+        vault: draft.vault,
+        vault_secrets: draft.vault_secrets,
+        recovery_key: draft.recovery_key,
+        take_over: draft.take_over,
+        site_id: draft.site_id,
+        connection: draft.connection,
+        password: draft.password,
+    };
+    let jobs = state.jobs().clone();
+    let adopted = to_its_end(async move { Ok(jobs.adopt_site(request).await?) }).await?;
+    let answer = AdoptedSite {
+        site: present::site(&adopted.site),
+        jobs: adopted.jobs,
+        savesets: adopted.savesets,
+        notes: adopted.notes,
+    };
+    let id = adopted.site.definition.site_id.as_str();
+    let location = format!("{BASE_PATH}/sites/{id}");
+    let answer = with_resource(id, Some(&location), (StatusCode::CREATED, Json(answer)));
+    Ok(with_etag(adopted.site.version, answer))
 }
 
 /// One site.
@@ -108,14 +144,6 @@ pub(crate) async fn replace_site(
     })
     .await?;
     Ok(with_etag(changed.version, Json(present::site(&changed))))
-}
-
-/// What a new site begins with: there is nothing to keep yet.
-fn given(asked: PasswordChange) -> Option<SecretString> {
-    match asked {
-        PasswordChange::Set(secret) => Some(secret),
-        PasswordChange::Keep | PasswordChange::Clear => None,
-    }
 }
 
 fn change(asked: PasswordChange) -> SecretChange {

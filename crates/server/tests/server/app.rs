@@ -151,7 +151,7 @@ impl App {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Answer {
-        let path = if path.starts_with("/sites") {
+        let path = if path.starts_with("/site") {
             format!("{BASE}{path}")
         } else {
             path.to_owned()

@@ -149,3 +149,42 @@ async fn live_databases_and_their_objects_are_listed() {
         .json();
     assert_eq!(found, json!([]));
 }
+
+#[tokio::test]
+async fn a_site_is_adopted_from_its_vault_by_another_server() {
+    let (old, new) = (App::start().await, App::start().await);
+    let made = old.post("/sites", old.site_body("shop")).await.must_be(201);
+    let key = made.json()["recovery_key"].clone();
+    let job = old.job("shop").await;
+    let execution = old.backup("shop", &job).await;
+    let vault = made.json()["vault"].clone();
+    let body = json!({"vault": vault, "recovery_key": key});
+    let held = new.post("/site-adoptions", body.clone()).await;
+    held.must_fail(409, "vault-owned");
+    let wrong = json!({"vault": vault, "recovery_key": "BSRK1-TYPO"});
+    new.post("/site-adoptions", wrong)
+        .await
+        .must_fail(400, "recovery-key-unreadable");
+    let mut body = body;
+    body["take_over"] = json!(true);
+    let adopted = new.post("/site-adoptions", body.clone()).await.must_be(201);
+    assert_eq!(adopted.header("x-resource-id"), "shop");
+    assert_eq!(adopted.header("location"), format!("{BASE}/sites/shop"));
+    assert!(!adopted.text.contains("BSRK1"), "{}", adopted.text);
+    let site = adopted.json();
+    assert_eq!((&site["jobs"], &site["savesets"]), (&json!(1), &json!(1)));
+    let got = new.get("/sites/shop").await.must_be(200).json();
+    for field in ["site_id", "site_type", "description", "connection", "vault"] {
+        assert_eq!(got[field], site[field], "{field}");
+    }
+    let path = format!("/sites/shop/jobs/{job}/executions/{execution}/objects");
+    let objects = new.get(&path).await.must_be(200).json();
+    assert!(!objects.as_array().unwrap().is_empty());
+    new.post("/site-adoptions", body)
+        .await
+        .must_fail(409, "site-exists");
+    new.backup("shop", &job).await;
+    // The old server can read no more than what it has open; it writes nothing.
+    let check = old.call("/sites/shop/check").await.must_be(200).json();
+    assert_eq!(check["ok"], false, "{check}");
+}
