@@ -1,4 +1,4 @@
--- Which tablespaces are there that we may put something into?
-SELECT spcname
+-- Which tablespaces are there, and may we put something into them?
+SELECT spcname, pg_catalog.has_tablespace_privilege(oid, 'CREATE')
 FROM pg_catalog.pg_tablespace
-WHERE spcname <> 'pg_global' AND pg_catalog.has_tablespace_privilege(oid, 'CREATE');
+WHERE spcname <> 'pg_global';

@@ -92,6 +92,24 @@ fn tell_warnings(stderr: &str, progress: &dyn Progress) {
     }
 }
 
+/// Warns of what pg_dump leaves out without a word, because the role may not see it.
+pub(crate) async fn tell_hidden(
+    session: &Session,
+    progress: &dyn Progress,
+) -> Result<(), PostgresError> {
+    let sql = include_str!("../sql/hidden_mappings_14.sql");
+    let doing = "looking for user mappings that only a superuser sees";
+    let rows = session.rows(sql, &[], doing).await?;
+    let mappings: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if !mappings.is_empty() {
+        progress.warning(format!(
+            "the user mappings of {} are saved without their options (users, passwords), which PostgreSQL shows to superusers only: set them after a restore with ALTER USER MAPPING, or back up as a superuser",
+            mappings.join(", ")
+        ));
+    }
+    Ok(())
+}
+
 /// What pg_dump --schema-only leaves out about the database itself.
 pub(crate) async fn database_facts(
     session: &Session,

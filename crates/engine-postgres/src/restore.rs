@@ -24,6 +24,7 @@ mod destination;
 mod dictionary;
 mod fault;
 mod findings;
+mod globals;
 mod large_objects;
 mod load;
 mod loan;

@@ -85,6 +85,7 @@ impl PostgresSource {
         let dump = self.held.dump.reopen().map_err(reopened)?;
         let session = self.spare_session();
         let database = dictionary::database_facts(session, &self.held.tools).await?;
+        dictionary::tell_hidden(session, &*self.wanted.progress).await?;
         self.wanted.progress.objects_done(Phase::Dictionary, 1);
         let database = serde_json::to_vec(&database).map_err(|e| written(e.into()))?;
         let large_objects = large_objects::facts(session).await?;

@@ -9,7 +9,7 @@ use super::dictionary::Dictionary;
 use super::fault::RestoreError;
 use super::findings::Decisions;
 use super::messages::{self, ToolError};
-use super::prepare::{arguments, runs};
+use super::prepare::{Manner, arguments, runs};
 use super::program::Ran;
 use super::toc::{Entry, Step};
 
@@ -28,8 +28,8 @@ pub(super) async fn build(
     let total = entries.len() as u64;
     request.progress.phase_total(Phase::Build, total);
     let mut report = StepReport::default();
-    for (owned, run) in runs(entries, dictionary, decisions) {
-        let failed = restore(dictionary, decisions, request, owned, &run, parallel).await?;
+    for (manner, run) in runs(entries, dictionary, decisions) {
+        let failed = restore(dictionary, request, manner, &run, parallel).await?;
         for error in failed {
             tell(&error, dictionary, request, decisions, &mut report);
         }
@@ -75,15 +75,14 @@ fn tell(
 /// may have stood in each other's way, and their messages may be mixed.
 async fn restore(
     dictionary: &Dictionary,
-    decisions: &Decisions,
     request: &RestoreRequest,
-    owned: bool,
+    manner: Manner,
     entries: &[&Entry],
     parallel: usize,
 ) -> Result<Vec<ToolError>, RestoreError> {
     let jobs = parallel.clamp(1, entries.len().max(1));
     let mut counted = Counted::of(request, entries.len(), jobs);
-    let ran = run(dictionary, decisions, owned, entries, jobs, &mut |line| {
+    let ran = run(dictionary, manner, entries, jobs, &mut |line| {
         counted.line(line);
     })
     .await?;
@@ -101,7 +100,7 @@ async fn restore(
     if again.is_empty() {
         return Ok(errors);
     }
-    let ran = run(dictionary, decisions, owned, &again, 1, &mut |_| ()).await?;
+    let ran = run(dictionary, manner, &again, 1, &mut |_| ()).await?;
     Ok(the_telling_ones(errors, ran.errors()))
 }
 
@@ -126,14 +125,13 @@ fn the_telling_ones(first: Vec<ToolError>, second: Vec<ToolError>) -> Vec<ToolEr
 
 async fn run(
     dictionary: &Dictionary,
-    decisions: &Decisions,
-    owned: bool,
+    manner: Manner,
     entries: &[&Entry],
     jobs: usize,
     on_line: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Ran, RestoreError> {
     let list = dictionary.list_of("after-rows", entries.iter().copied())?;
-    let mut arguments = arguments(owned, decisions);
+    let mut arguments = arguments(manner);
     arguments.push(format!("--jobs={jobs}"));
     let ran = dictionary
         .program

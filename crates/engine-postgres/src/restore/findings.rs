@@ -6,16 +6,20 @@
 mod database;
 mod roles;
 mod server;
+mod tablespaces;
 
 pub(super) use database::holds;
 pub(super) use roles::{DATABASE_OWNER, members_and_others};
 pub(super) use server::provider_is_known;
 
-use model::{Findings, Obstacle, RestoreRequest};
+use std::collections::BTreeSet;
+
+use model::{Findings, Obstacle, Outcome, RestoreRequest};
 
 use super::destination::Destination;
 use super::dictionary::Dictionary;
 use super::fault::RestoreError;
+use super::globals::Globals;
 use crate::session::Session;
 
 /// What was decided for the steps that follow.
@@ -25,8 +29,8 @@ pub(super) struct Decisions {
     pub(super) owners_left_out: Vec<String>,
     /// Roles of the saveset that the target does not have.
     pub(super) absent_roles: Vec<String>,
-    /// Nothing is put into another tablespace than the database's.
-    pub(super) tablespaces_left_out: bool,
+    /// Entries whose tablespace cannot be used: they go into the database's own.
+    pub(super) misplaced: BTreeSet<u32>,
     /// The tablespace of the database itself.
     pub(super) tablespace: Option<String>,
     /// Whether the role that restores is a superuser.
@@ -68,17 +72,19 @@ pub(super) async fn look(
     destination: &Destination,
     dictionary: &Dictionary,
     request: &RestoreRequest,
-) -> Result<(Findings, Decisions), RestoreError> {
+) -> Outcome<(Findings, Decisions)> {
     let session = destination.beside().await?;
     let mut look = Look::default();
     look.decisions.server_major = session.major();
     rights(&mut look, &session).await?;
     database::look(&mut look, &session, destination, request).await?;
-    roles::look(&mut look, &session, &dictionary.facts, request.as_copy).await?;
+    let globals = Globals::fetch(&*request.dictionary).await?;
+    let facts = &dictionary.facts;
+    roles::look(&mut look, &session, facts, &globals, request.as_copy).await?;
     server::version(&mut look, &session, &dictionary.facts);
     server::extensions(&mut look, &session, &dictionary.facts).await?;
     server::locale(&mut look, &session, &dictionary.facts).await?;
-    server::tablespaces(&mut look, &session, &dictionary.facts).await?;
+    tablespaces::look(&mut look, &session, dictionary, &globals).await?;
     server::only_for_superusers(&mut look, dictionary);
     session.close().await;
     left_out_by_rule(&mut look, dictionary);
@@ -107,20 +113,24 @@ async fn rights(look: &mut Look, session: &Session) -> Result<(), RestoreError> 
 
 /// What a restore never brings back, or only on request.
 fn left_out_by_rule(look: &mut Look, dictionary: &Dictionary) {
-    let count = |kind: &str| {
+    let owners = &dictionary.facts.needs.owners;
+    let names = |kind: &str| {
         let all = dictionary.after_rows.entries.iter();
-        all.filter(|entry| entry.kind == kind).count()
+        let of_kind = all.filter(|entry| entry.kind == kind);
+        of_kind.map(|entry| entry.name(owners)).collect::<Vec<_>>()
     };
-    let subscriptions = count("SUBSCRIPTION");
-    if subscriptions > 0 {
+    let subscriptions = names("SUBSCRIPTION");
+    if !subscriptions.is_empty() {
         look.warn(format!(
-            "{subscriptions} subscriptions are left out: a second subscriber would take the first one's changes"
+            "subscriptions are left out, because a second subscriber would take the first one's changes: {}",
+            subscriptions.join(", ")
         ));
     }
-    let event_triggers = count("EVENT TRIGGER");
-    if event_triggers > 0 && !look.decisions.superuser {
+    let event_triggers = names("EVENT TRIGGER");
+    if !event_triggers.is_empty() && !look.decisions.superuser {
         look.warn(format!(
-            "{event_triggers} event triggers cannot be made: only a superuser may"
+            "event triggers are left out, because only a superuser may make them: {}",
+            event_triggers.join(", ")
         ));
     }
 }

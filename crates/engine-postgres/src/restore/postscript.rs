@@ -128,9 +128,9 @@ async fn event_triggers(
     if !decisions.superuser {
         return Ok(errors);
     }
-    for (owned, run) in runs(entries, dictionary, decisions) {
+    for (manner, run) in runs(entries, dictionary, decisions) {
         let list = dictionary.list_of("event-triggers", run)?;
-        let arguments = arguments(owned, decisions);
+        let arguments = arguments(manner);
         let program = &dictionary.program;
         let ran = program
             .restore(&dictionary.dump(), &list, &arguments, &mut |_| ())

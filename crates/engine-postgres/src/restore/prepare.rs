@@ -197,9 +197,9 @@ async fn make(
     decisions: &Decisions,
 ) -> Result<(), RestoreError> {
     let doing = "making what rows need";
-    for (owned, run) in runs(entries.iter().copied(), dictionary, decisions) {
+    for (manner, run) in runs(entries.iter().copied(), dictionary, decisions) {
         let list = dictionary.list_of("before-rows", run)?;
-        let mut arguments = arguments(owned, decisions);
+        let mut arguments = arguments(manner);
         if decisions.server_major >= 17 {
             // Before 17 a setting that the dump makes is not known, and must not end the run.
             arguments.push("--exit-on-error".to_owned());
@@ -213,35 +213,44 @@ async fn make(
     Ok(())
 }
 
-/// The arguments that every run of pg_restore has here.
-pub(super) fn arguments(owned: bool, decisions: &Decisions) -> Vec<String> {
+/// How entries are restored: with their owners, and in their tablespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner {
+    owned: bool,
+    placed: bool,
+}
+
+/// The arguments that a run of pg_restore in that manner has.
+pub(super) fn arguments(manner: Manner) -> Vec<String> {
     let mut arguments = Vec::new();
-    if !owned {
+    if !manner.owned {
         arguments.push("--no-owner".to_owned());
     }
-    if decisions.tablespaces_left_out {
+    if !manner.placed {
         arguments.push("--no-tablespaces".to_owned());
     }
     arguments
 }
 
-/// Cuts the entries, in their order, into stretches whose owners are kept or left out.
+/// Cuts the entries, in their order, into stretches that are restored in one manner.
 pub(super) fn runs<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
     dictionary: &Dictionary,
     decisions: &Decisions,
-) -> Vec<(bool, Vec<&'a Entry>)> {
+) -> Vec<(Manner, Vec<&'a Entry>)> {
     let owners = &dictionary.facts.needs.owners;
-    let mut runs: Vec<(bool, Vec<&Entry>)> = Vec::new();
+    let mut runs: Vec<(Manner, Vec<&Entry>)> = Vec::new();
     for entry in entries {
         let owner = entry.owner(owners);
-        let kept = owner.is_none_or(|owner| {
+        let owned = owner.is_none_or(|owner| {
             let mut left_out = decisions.owners_left_out.iter();
             !left_out.any(|left_out| left_out == owner)
         });
+        let placed = !decisions.misplaced.contains(&entry.id);
+        let manner = Manner { owned, placed };
         match runs.last_mut() {
-            Some((last, run)) if *last == kept => run.push(entry),
-            _ => runs.push((kept, vec![entry])),
+            Some((last, run)) if *last == manner => run.push(entry),
+            _ => runs.push((manner, vec![entry])),
         }
     }
     runs

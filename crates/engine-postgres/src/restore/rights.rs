@@ -1,4 +1,4 @@
-//! Grants, statement by statement: what fails is told and left out, the rest is kept.
+//! Grants and labels, statement by statement: what fails is told and left out, the rest is kept.
 
 use std::collections::BTreeSet;
 
@@ -31,6 +31,8 @@ pub(super) struct Rights<'a> {
     /// A grantor that cannot be taken on: what follows would be given by somebody else.
     skipping: bool,
     told: BTreeSet<String>,
+    /// The name of the working database in SQL, and the one that it gets.
+    renamed: Option<(String, String)>,
 }
 
 impl<'a> Rights<'a> {
@@ -40,7 +42,13 @@ impl<'a> Rights<'a> {
             absent_roles: &decisions.absent_roles,
             skipping: false,
             told: BTreeSet::new(),
+            renamed: None,
         }
+    }
+
+    /// What is told of one name is told of the other: a person runs the statement afterwards.
+    pub(super) fn tell_as(&mut self, working: &str, target: &str) {
+        self.renamed = Some((ident(working), ident(target)));
     }
 
     /// Runs them together, which is fast; where that fails, one by one.
@@ -100,6 +108,10 @@ impl<'a> Rights<'a> {
             return;
         }
         let fault: &dyn model::Fault = error;
+        let statement = match &self.renamed {
+            Some((working, target)) => statement.replace(working, target),
+            None => statement.to_owned(),
+        };
         let text = format!("left out: {statement} ({})", fault.sentence());
         if self.told.insert(text.clone()) {
             self.progress.warning(text);
@@ -121,7 +133,7 @@ fn may_be_left_out(error: &PostgresError) -> bool {
     )
 }
 
-/// All grants and default privileges of the dictionary.
+/// All grants, default privileges and security labels of the dictionary.
 pub(super) async fn apply(
     session: &Session,
     dictionary: &Dictionary,
@@ -199,7 +211,8 @@ fn our_form(statement: &str) -> Option<String> {
         "RESET SESSION AUTHORIZATION" => Some("RESET ROLE".to_owned()),
         _ if statement.starts_with("GRANT ")
             || statement.starts_with("REVOKE ")
-            || statement.starts_with("ALTER DEFAULT PRIVILEGES ") =>
+            || statement.starts_with("ALTER DEFAULT PRIVILEGES ")
+            || statement.starts_with("SECURITY LABEL ") =>
         {
             Some(statement.to_owned())
         }

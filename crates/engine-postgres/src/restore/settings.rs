@@ -30,6 +30,7 @@ pub(super) async fn apply(
 ) -> Result<(), RestoreError> {
     let facts = &dictionary.facts;
     let name = ident(&destination.working);
+    rights.tell_as(&destination.working, &destination.target);
     let session = destination.beside().await?;
     loan::return_database(&session, destination, dictionary, decisions).await?;
     let mut statements = Vec::new();

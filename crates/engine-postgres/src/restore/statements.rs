@@ -1,6 +1,7 @@
 //! Cuts SQL that pg_restore has generated into its statements.
 //!
-//! Only for grants: these are made of keywords, names and types, never of function bodies. They
+//! Only for grants, labels and what pg_dumpall writes: these are made of keywords, names, types and
+//! texts in quotes, never of function bodies. They
 //! are run one by one, so that a copy can leave out the grants of a role that is not there, and so
 //! that a grantor is taken on with `SET ROLE`, which a member may, instead of with
 //! `SET SESSION AUTHORIZATION`, which only a superuser may.

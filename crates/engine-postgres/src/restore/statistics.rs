@@ -6,6 +6,7 @@ use super::dictionary::Dictionary;
 use super::fault::RestoreError;
 use super::findings::Decisions;
 use super::toc::Entry;
+use crate::error::PostgresError;
 use crate::session::Session;
 
 /// The first server that takes the statistics of a dump.
@@ -27,10 +28,19 @@ pub(super) async fn bring_back(
     let held = !entries.is_empty() && decisions.server_major >= TAKEN_SINCE;
     if held && restore(dictionary, entries, progress).await? {
         let missing = include_str!("../../sql/tables_without_statistics_18.sql");
-        return analyze(session, missing).await;
+        return analyze(session, missing, progress).await;
     }
     let all = include_str!("../../sql/tables_to_analyze_14.sql");
-    analyze(session, all).await
+    analyze(session, all, progress).await?;
+    let far = include_str!("../../sql/tables_partly_foreign_14.sql");
+    let far = names(session, far).await?;
+    if !far.is_empty() {
+        progress.note(format!(
+            "parts of {} are on other servers, which a restore does not ask: run ANALYZE there for the statistics of the whole",
+            far.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// Whether all of them were taken.
@@ -54,12 +64,43 @@ async fn restore(
     Ok(errors.is_empty())
 }
 
-async fn analyze(session: &Session, tables: &str) -> Result<(), RestoreError> {
-    let rows = session.rows(tables, &[], DOING).await?;
-    let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+/// Gathers them, many tables at a time. A table whose own expressions fail, in an index or in
+/// extended statistics, costs nothing but its statistics.
+async fn analyze(
+    session: &Session,
+    tables: &str,
+    progress: &dyn Progress,
+) -> Result<(), RestoreError> {
+    let tables = names(session, tables).await?;
     for some in tables.chunks(BATCH) {
-        let sql = format!("ANALYZE {}", some.join(", "));
-        session.run(&sql, DOING).await?;
+        match session.run(&analyze_of(some), DOING).await {
+            Ok(()) => continue,
+            Err(PostgresError::Query { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for table in some.chunks(1) {
+            match session.run(&analyze_of(table), DOING).await {
+                Ok(()) => {}
+                Err(error @ PostgresError::Query { .. }) => {
+                    let fault: &dyn model::Fault = &error;
+                    progress.warning(format!(
+                        "{} has no statistics yet: {}",
+                        table.concat(),
+                        fault.sentence()
+                    ));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
     Ok(())
+}
+
+fn analyze_of(tables: &[String]) -> String {
+    format!("ANALYZE {}", tables.join(", "))
+}
+
+async fn names(session: &Session, sql: &str) -> Result<Vec<String>, RestoreError> {
+    let rows = session.rows(sql, &[], DOING).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }

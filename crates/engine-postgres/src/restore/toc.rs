@@ -48,7 +48,8 @@ pub(super) enum Step {
     /// section itself is known to pg_restore only.
     Objects,
     /// Grants and default privileges: after everything, so that no right that an owner has taken
-    /// from itself stands in the way of loading its rows.
+    /// from itself stands in the way of loading its rows. Security labels too: their provider may
+    /// not be on the target.
     Rights,
     /// Event triggers, which would fire on our own DDL: the very last.
     EventTriggers,
@@ -79,7 +80,11 @@ impl Entry {
             _ if of_database => Step::Never,
             "ACL" | "DEFAULT ACL" => Step::Rights,
             "EVENT TRIGGER" => Step::EventTriggers,
-            "COMMENT" if self.rest.starts_with("- EVENT TRIGGER ") => Step::EventTriggers,
+            "COMMENT" | "SECURITY LABEL" if self.rest.starts_with("- EVENT TRIGGER ") => {
+                Step::EventTriggers
+            }
+            "COMMENT" | "SECURITY LABEL" if self.rest.starts_with("- SUBSCRIPTION ") => Step::Never,
+            "SECURITY LABEL" => Step::Rights,
             "DATABASE"
             | "DATABASE PROPERTIES"
             | "SUBSCRIPTION"
@@ -88,7 +93,6 @@ impl Entry {
             | "SEQUENCE SET"
             | "MATERIALIZED VIEW DATA"
             | "STATISTICS DATA" => Step::Never,
-            "COMMENT" | "SECURITY LABEL" if self.rest.starts_with("- SUBSCRIPTION ") => Step::Never,
             _ => Step::Objects,
         }
     }
@@ -104,6 +108,16 @@ impl Entry {
             })
             .max_by_key(|owner| owner.len())
             .map(String::as_str)
+    }
+
+    /// The name of an object that is in no schema.
+    pub(super) fn name(&self, owners: &[String]) -> String {
+        let name = self.rest.trim_start_matches("- ");
+        let owner = self.owner(owners).map(one_line);
+        let name = owner
+            .and_then(|owner| name.strip_suffix(&owner))
+            .unwrap_or(name);
+        name.trim_end().to_owned()
     }
 
     /// Whether it makes the schema `public` (or says whose it is), which is there already.
@@ -223,6 +237,9 @@ mod tests {
         assert_eq!(toc.get(213).unwrap().owner(&roles), Some("the app"));
         assert_eq!(toc.get(211).unwrap().owner(&roles), Some("app"));
         assert_eq!(toc.get(5).unwrap().owner(&roles), None);
+        let superuser = ["postgres".to_owned()];
+        assert_eq!(toc.get(3264).unwrap().name(&superuser), "sub");
+        assert_eq!(toc.get(3268).unwrap().name(&superuser), "guard");
     }
 
     #[test]

@@ -7,3 +7,4 @@ mod refusals;
 mod round_trip;
 mod saved;
 mod special;
+mod superuser;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Look;
 use crate::facts::DatabaseFacts;
 use crate::restore::fault::RestoreError;
+use crate::restore::globals::Globals;
 use crate::restore::quote::ident;
 use crate::session::Session;
 
@@ -16,9 +17,11 @@ pub(super) async fn look(
     look: &mut Look,
     session: &Session,
     facts: &DatabaseFacts,
+    globals: &Globals,
     as_copy: bool,
 ) -> Result<(), RestoreError> {
     let there = members_and_others(session).await?;
+    let mut absent = Absent::default();
     let mut owners = facts.needs.owners.clone();
     owners.push(facts.owner.clone());
     owners.sort();
@@ -27,7 +30,7 @@ pub(super) async fn look(
         match there.get(owner) {
             Some(true) => continue,
             Some(false) => strange(look, owner, as_copy),
-            None => absent(look, owner, "owns objects of the saveset", as_copy),
+            None => absent.add(owner, "owns objects of the saveset"),
         }
         if as_copy {
             look.decisions.owners_left_out.push(owner.clone());
@@ -36,9 +39,10 @@ pub(super) async fn look(
     let grantees = facts.needs.grantees.iter();
     for grantee in grantees.filter(|grantee| !owners.contains(grantee)) {
         if !there.contains_key(grantee) {
-            absent(look, grantee, "has rights in the saveset", as_copy);
+            absent.add(grantee, "has rights in the saveset");
         }
     }
+    absent.tell(look, globals, &owners, &there, as_copy);
     Ok(())
 }
 
@@ -54,18 +58,63 @@ pub(in crate::restore) async fn members_and_others(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-fn absent(look: &mut Look, role: &str, does: &str, as_copy: bool) {
-    let name = ident(role);
-    look.decisions.absent_roles.push(role.to_owned());
-    if as_copy {
-        look.warn(format!(
-            "the role {name}, which {does}, is not on the target: it is left out"
-        ));
-    } else {
+/// Roles of the saveset that the target does not have, and what each does.
+#[derive(Default)]
+struct Absent {
+    roles: Vec<String>,
+    does: Vec<String>,
+}
+
+impl Absent {
+    fn add(&mut self, role: &str, does: &str) {
+        self.roles.push(role.to_owned());
+        self.does
+            .push(format!("the role {}, which {does}", ident(role)));
+    }
+
+    /// A copy does without them. Else they are one obstacle, whose remedy is what makes them all,
+    /// as the saveset has them.
+    fn tell(
+        self,
+        look: &mut Look,
+        globals: &Globals,
+        owners: &[String],
+        there: &BTreeMap<String, bool>,
+        as_copy: bool,
+    ) {
+        look.decisions.absent_roles.clone_from(&self.roles);
+        if as_copy {
+            for does in &self.does {
+                look.warn(format!("{does}, is not on the target: it is left out"));
+            }
+            return;
+        }
+        if self.roles.is_empty() {
+            return;
+        }
+        let mut statements = globals.roles(&self.roles, |role| there.contains_key(role));
+        let can_log_in = statements.iter().any(|s| s.contains(" LOGIN"));
+        let restoring = ident(&look.role);
+        let owning = self.roles.iter().filter(|role| owners.contains(role));
+        if !look.decisions.superuser {
+            statements.extend(owning.map(|role| format!("GRANT {} TO {restoring}", ident(role))));
+        }
+        let passwords = match can_log_in {
+            true => "; passwords are not in a saveset: set them afterwards",
+            false => "",
+        };
+        let are = match self.roles.len() {
+            1 => ", is not on the target",
+            _ => ", are not on the target",
+        };
         look.obstacle(
             "unknown-role",
-            format!("the role {name}, which {does}, is not on the target"),
-            format!("CREATE ROLE {name}, or restore with run_as_a_copy_job, which leaves it out"),
+            format!("{}{are}", self.does.join("; ")),
+            // The whole can be given to psql.
+            format!(
+                "{}; /* or restore with run_as_a_copy_job, which leaves them out{passwords} */",
+                statements.join("; ")
+            ),
         );
     }
 }

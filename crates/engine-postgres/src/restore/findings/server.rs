@@ -1,4 +1,4 @@
-//! What the server itself must bring: extensions, locales, collations, tablespaces.
+//! What the server itself must bring: extensions, locales, collations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,42 +119,6 @@ fn plain(locale: &str) -> String {
         .filter(|c| *c != '-')
         .flat_map(char::to_lowercase)
         .collect()
-}
-
-pub(super) async fn tablespaces(
-    look: &mut Look,
-    session: &Session,
-    facts: &DatabaseFacts,
-) -> Result<(), RestoreError> {
-    let sql = include_str!("../../../sql/usable_tablespaces_14.sql");
-    let rows = session
-        .rows(sql, &[], "reading the target's tablespaces")
-        .await?;
-    let usable: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
-    let missing: Vec<&String> = facts
-        .needs
-        .tablespaces
-        .iter()
-        .filter(|name| !usable.contains(*name))
-        .collect();
-    if !missing.is_empty() {
-        look.decisions.tablespaces_left_out = true;
-        look.warn(format!(
-            "the tablespaces {missing:?} cannot be used on the target: everything goes into the database's own"
-        ));
-    }
-    if facts.tablespace == "pg_default" {
-        return Ok(());
-    }
-    if usable.contains(&facts.tablespace) {
-        look.decisions.tablespace = Some(facts.tablespace.clone());
-    } else {
-        look.warn(format!(
-            "the tablespace {:?} of the database cannot be used on the target: the server's default is",
-            facts.tablespace
-        ));
-    }
-    Ok(())
 }
 
 pub(super) fn only_for_superusers(look: &mut Look, dictionary: &Dictionary) {

@@ -16,15 +16,19 @@ pub fn server_with_shop(version: u32) -> Server {
     server.psql("postgres", ROLES);
     server.psql("postgres", "CREATE DATABASE shop");
     server.psql("shop", include_str!("everything.sql"));
+    server.psql("shop", include_str!("more_of_everything.sql"));
     server
 }
 
 /// What pg_dump does not say of a database.
-fn about_database(server: &Server, name: &str) -> String {
+pub fn about_database(server: &Server, name: &str) -> String {
     let sql = "SELECT pg_get_userbyid(datdba), datcollate, datctype, pg_encoding_to_char(encoding),
-            shobj_description(oid, 'pg_database'),
+            datconnlimit, datistemplate, shobj_description(oid, 'pg_database'),
             (SELECT array_agg(a::text ORDER BY a::text) FROM aclexplode(datacl) a),
-            (SELECT array_agg(c ORDER BY c) FROM pg_db_role_setting, unnest(setconfig) c WHERE setdatabase = d.oid)
+            (SELECT array_agg(setrole::regrole || ' ' || c ORDER BY setrole, c)
+             FROM pg_db_role_setting, unnest(setconfig) c WHERE setdatabase = d.oid),
+            (SELECT array_agg(format('%s %s %s %s', oid, lomowner::regrole, lomacl, obj_description(oid, 'pg_largeobject')) ORDER BY oid)
+             FROM pg_largeobject_metadata)
         FROM pg_database d WHERE datname = current_database()";
     server.psql(name, sql)
 }

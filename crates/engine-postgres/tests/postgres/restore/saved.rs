@@ -13,7 +13,7 @@ use model::{
     RestoreRequest, RestoreTable, RowFormat, RowStream, SiteType, TablePlan,
 };
 use serde_json::{Value, json};
-use testkit::postgres::Server;
+use testkit::postgres::{SUPERUSER, Server};
 use tokio_postgres::Client;
 
 use crate::reading::Reading;
@@ -104,7 +104,19 @@ impl Saved {
 
     /// Reads a database with the reading half, as the role that backs up, with two streams.
     pub async fn by_source(server: &Server, database: &str) -> Saved {
-        let backup = Reading::new(server, database).read().await.unwrap();
+        Saved::read(&Reading::new(server, database)).await
+    }
+
+    /// As [`by_source`](Saved::by_source), as a superuser, who sees the options of user mappings.
+    pub async fn by_superuser(server: &Server, database: &str) -> Saved {
+        let mut reading = Reading::new(server, database);
+        reading.user = SUPERUSER;
+        Saved::read(&reading).await
+    }
+
+    /// What that reading reads.
+    pub async fn read(reading: &Reading<'_>) -> Saved {
+        let backup = reading.read().await.unwrap();
         let mut tables: Vec<RestoreTable> = backup
             .plan
             .tables

@@ -229,7 +229,8 @@ async fn settings_that_the_role_may_not_make_are_told_with_their_statement() {
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     let all = warnings.join("\n");
     assert!(
-        all.contains("\"log_statement\"") && all.contains("ALTER ROLE \"app\" IN DATABASE"),
+        all.contains("\"log_statement\"")
+            && all.contains("ALTER ROLE \"app\" IN DATABASE \"copy\""),
         "{all}"
     );
     let settings = "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = 'copy'";
