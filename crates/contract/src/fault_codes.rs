@@ -90,6 +90,14 @@ pub const FAULTS: &[(&str, &str)] = &[
         "dictionary-io",
         "A part of the dictionary could not be passed on.",
     ),
+    (
+        "export-directory",
+        "The directory of an export cannot be made, read or written.",
+    ),
+    (
+        "export-not-empty",
+        "The directory of an export holds something.",
+    ),
     ("in-the-way", "Something is in the way of a restore."),
     (
         "rows-differ",
@@ -214,6 +222,21 @@ pub const FAULTS: &[(&str, &str)] = &[
     (
         "working-database-exists",
         "A working database of that name is there already.",
+    ),
+    (
+        "export-disk-full",
+        "The disk that an export goes to is full.",
+    ),
+    ("export-file", "A file of an export cannot be written."),
+    ("export-order", "A mistake of the program in an export."),
+    (
+        "export-other-engine",
+        "The saveset is of another kind of database system.",
+    ),
+    ("export-panicked", "A mistake of the program in an export."),
+    (
+        "export-rows",
+        "The rows of the saveset are not in the form that it says.",
     ),
     // SQLite
     ("cancelled", "The read was stopped."),

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    BrowsedObject, CheckReport, Connection, Credentials, Engine, MissingRight, ObjectType, Outcome,
-    Parent, RestoreRequest, Selection, SiteType, Source, SourceRequest, Target,
+    BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight,
+    ObjectType, Outcome, Parent, RestoreRequest, Selection, SiteType, Source, SourceRequest,
+    Target,
 };
 
 use crate::browse;
@@ -140,6 +141,14 @@ impl Engine for PostgresEngine {
         request: RestoreRequest,
     ) -> Outcome<Box<dyn Target>> {
         crate::restore::open(self, connection, credentials, request).await
+    }
+
+    async fn open_export(
+        &self,
+        place: &ExportPlace,
+        request: RestoreRequest,
+    ) -> Outcome<Box<dyn Target>> {
+        crate::export::open(self, place, request)
     }
 }
 

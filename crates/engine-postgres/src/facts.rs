@@ -73,6 +73,25 @@ pub(crate) struct TableFacts {
     /// Which rows of it are the user's; empty: all.
     #[serde(default)]
     pub extension_condition: Option<String>,
+    /// How to read each column's binary form, for tables in BINARY; an older saveset does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<Form>,
+}
+
+/// The binary form of a column. A domain has its base type's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Form {
+    /// A built-in type, by its name in `pg_type`.
+    Plain(String),
+    /// A label of an enum, as text.
+    Label,
+    /// An array of these.
+    Array(Box<Form>),
+    /// A range of these.
+    Range(Box<Form>),
+    /// Several ranges of these.
+    Multirange(Box<Form>),
 }
 
 /// One `ALTER DATABASE … SET` or `ALTER ROLE … IN DATABASE … SET`.

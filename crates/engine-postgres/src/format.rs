@@ -2,6 +2,7 @@
 
 use model::RowFormat;
 
+use crate::facts::Form;
 use crate::fingerprint::Types;
 use crate::inventory::{Column, Oid};
 
@@ -49,41 +50,47 @@ const PORTABLE: &[&str] = &[
     "pg_lsn",
 ];
 
+/// Written as arrays of numbers.
+const VECTORS: [&str; 2] = ["int2vector", "oidvector"];
+
 /// BINARY where every column's binary form means the same on another server.
 pub(crate) fn of_table(types: &Types, columns: &[Column]) -> RowFormat {
-    let portable = columns
-        .iter()
-        .filter(|column| !column.dropped && !column.generated)
-        .all(|column| is_portable(types, column.type_oid));
-    match portable {
-        true => RowFormat::Binary,
-        false => RowFormat::Text,
+    match forms(types, columns) {
+        Some(_) => RowFormat::Binary,
+        None => RowFormat::Text,
     }
 }
 
-fn is_portable(types: &Types, oid: Oid) -> bool {
-    let Some(found) = types.get(oid) else {
-        return false;
-    };
-    if found.extension.is_some() {
-        return false;
-    }
-    if found.built_in && PORTABLE.contains(&found.name.as_str()) {
-        return true;
+/// The binary form of each column that COPY reads; `None`: one of them means something else
+/// elsewhere.
+pub(crate) fn forms(types: &Types, columns: &[Column]) -> Option<Vec<Form>> {
+    columns
+        .iter()
+        .filter(|column| !column.dropped && !column.generated)
+        .map(|column| form(types, column.type_oid))
+        .collect()
+}
+
+fn form(types: &Types, oid: Oid) -> Option<Form> {
+    let found = types.get(oid).filter(|found| found.extension.is_none())?;
+    let name = found.name.as_str();
+    if found.built_in && (PORTABLE.contains(&name) || VECTORS.contains(&name)) {
+        return Some(Form::Plain(found.name.clone()));
     }
     match found.kind {
         // The label as text.
-        'e' => true,
-        'd' => is_portable(types, found.base),
-        'r' | 'm' => is_portable(types, found.subtype),
+        'e' => Some(Form::Label),
+        'd' => form(types, found.base),
+        'r' => Some(Form::Range(Box::new(form(types, found.subtype)?))),
+        'm' => Some(Form::Multirange(Box::new(form(types, found.subtype)?))),
         // An array's binary form names its element type by OID, which is the same everywhere only
         // for what is built in.
         'b' if found.element != 0 => {
-            types.get(found.element).is_some_and(|e| e.built_in)
-                && is_portable(types, found.element)
+            types.get(found.element).filter(|e| e.built_in)?;
+            Some(Form::Array(Box::new(form(types, found.element)?)))
         }
         // A composite's names the types of its attributes by OID.
-        _ => false,
+        _ => None,
     }
 }
 
@@ -152,10 +159,10 @@ mod tests {
         );
         let types = Types::of(types);
         for oid in [23, 20000, 20002, 1007, 3904] {
-            assert!(is_portable(&types, oid), "{oid}");
+            assert!(form(&types, oid).is_some(), "{oid}");
         }
         for oid in [2205, 790, 20001, 20003, 20004, 99999] {
-            assert!(!is_portable(&types, oid), "{oid}");
+            assert!(form(&types, oid).is_none(), "{oid}");
         }
     }
 }

@@ -13,7 +13,8 @@
 //! `tools` (pg_dump and its sisters), `locks`, `snapshot` and `watch` (locks first, the exported
 //! snapshot, whom we block), `source` (a backup from its plan to its end), `inventory` (what is in a database), `fingerprint` and `format` (the shape of rows),
 //! `copy` (the bulk reader), `dictionary`, `globals`, `sequences`, `large_objects` (what is no
-//! row), `restore` (all of it the other way round), `facts` (what the two halves tell each other).
+//! row), `restore` (all of it the other way round), `export` (into files),
+//! `facts` (what the two halves tell each other).
 //!
 //! What this crate is not: it knows no vault, no catalog, no HTTP, and it parses no SQL. What
 //! pg_dump and pg_restore can do is left to them.
@@ -25,6 +26,7 @@ mod copy;
 mod dictionary;
 mod engine;
 mod error;
+mod export;
 mod facts;
 mod fingerprint;
 mod format;

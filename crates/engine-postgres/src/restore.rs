@@ -48,8 +48,27 @@ use model::{Connection, Credentials, Outcome, RestoreRequest, Target};
 
 use crate::engine::PostgresEngine;
 use destination::Destination;
+pub(crate) use dictionary::{database_facts, json_line, whole_part};
+pub(crate) use fault::RestoreError;
+pub(crate) use load::{HEADER as COPY_HEADER, TRAILER as COPY_TRAILER, facts_of};
 pub(crate) use permissions::missing;
+pub(crate) use prepare::first_locale as database_locale;
+pub(crate) use quote::{ident, literal, qualified};
 use target::PostgresTarget;
+pub(crate) use target::page_bytes;
+pub(crate) use toc::{Entry, Step, Toc, list};
+
+use crate::facts::{DatabaseFacts, LargeObjectFacts};
+
+/// Everything that belongs to the database itself, as statements; `name` as SQL writes it.
+pub(crate) fn database_statements(name: &str, facts: &DatabaseFacts) -> Vec<String> {
+    settings::statements(name, facts, &findings::Decisions::default())
+}
+
+/// Comment, owner and grants of a large object.
+pub(crate) fn large_object_statements(object: &LargeObjectFacts) -> Vec<String> {
+    large_objects::statements(object, &findings::Decisions::default())
+}
 
 /// Opens the place that a saveset is restored to: connects, and changes nothing.
 pub(crate) async fn open(

@@ -209,6 +209,8 @@ impl PostgresSource {
             load_through: name_of(table.through),
             extension: table.extension.clone(),
             extension_condition: condition,
+            forms: format::forms(&inventory.types, inventory.columns_of(table.oid))
+                .unwrap_or_default(),
         }
     }
 
@@ -409,6 +411,7 @@ impl Planned {
             load_through: None,
             extension: None,
             extension_condition: None,
+            forms: Vec::new(),
         };
         self.copies.push(CopyTable {
             name: "large objects".into(),

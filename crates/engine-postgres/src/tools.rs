@@ -175,6 +175,21 @@ impl ToolRun {
         }
     }
 
+    /// A run that talks to no server.
+    pub(crate) fn without_server(name: &'static str, program: &Path) -> ToolRun {
+        let mut command = Command::new(program);
+        for (key, _) in std::env::vars_os().filter(|(key, _)| is_libpq_variable(key)) {
+            command.env_remove(key);
+        }
+        command.env("LC_ALL", "C");
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        ToolRun {
+            name,
+            program: program.to_owned(),
+            command,
+        }
+    }
+
     /// One more argument.
     pub(crate) fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.command.arg(argument.into());

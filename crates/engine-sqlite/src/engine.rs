@@ -2,13 +2,15 @@
 
 use async_trait::async_trait;
 use model::{
-    BrowsedObject, CheckReport, Connection, Credentials, Engine, MissingRight, ObjectName,
-    ObjectType, Outcome, Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
+    BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight,
+    ObjectName, ObjectType, Outcome, Parent, RestoreRequest, SiteType, Source, SourceRequest,
+    Target,
 };
 
 use crate::check;
 use crate::database::ReadOnly;
 use crate::error::{SqliteError, blocking};
+use crate::export::ExportTarget;
 use crate::permissions;
 use crate::restore::SqliteTarget;
 use crate::schema;
@@ -96,6 +98,14 @@ impl Engine for SqliteEngine {
     ) -> Outcome<Box<dyn Target>> {
         let site = open_site(connection).await?;
         Ok(Box::new(SqliteTarget::open(site, request)?))
+    }
+
+    async fn open_export(
+        &self,
+        place: &ExportPlace,
+        request: RestoreRequest,
+    ) -> Outcome<Box<dyn Target>> {
+        Ok(Box::new(ExportTarget::open(place, request)?))
     }
 }
 

@@ -358,6 +358,14 @@ impl Fault for SqliteError {
             SqliteError::TargetInUse { .. } => {
                 "Stop the programs that use it, or restore under a new name."
             }
+            SqliteError::File { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                "The disk is full: make room there, or choose a directory on another disk."
+            }
             SqliteError::InTheWay { remedy, .. } => return remedy.clone(),
             _ => return None,
         };

@@ -19,6 +19,7 @@ use crate::facts::{FileFacts, PageFacts};
 use crate::site::{FileName, SiteDirectory};
 use loader::PageLoader;
 use occupant::Occupant;
+pub(crate) use verify::open as immutable_reader;
 use working_file::WorkingFile;
 
 /// One file in the making. Dropping it takes the working file away and touches nothing else.
@@ -55,6 +56,22 @@ impl SqliteTarget {
             facts,
             working: None,
         })
+    }
+
+    /// A restore whose file nobody else can read, whatever the one that was backed up allowed.
+    pub(crate) fn open_private(
+        site: SiteDirectory,
+        request: RestoreRequest,
+    ) -> Result<Self, SqliteError> {
+        let mut target = SqliteTarget::open(site, request)?;
+        target.facts.file.mode = 0o600;
+        Ok(target)
+    }
+
+    /// The file in the making, and what its pages are.
+    pub(crate) fn written(&self) -> Result<(std::path::PathBuf, PageFacts), SqliteError> {
+        let working = self.working("written")?;
+        Ok((working.path().to_owned(), working.pages()))
     }
 
     fn working(&self, step: &'static str) -> Result<Arc<WorkingFile>, SqliteError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use model::{Blame, BlockRange, BoxFault, Fault, ObjectName, Obstacle, Phase, Retry, SavesetId};
@@ -155,9 +156,50 @@ pub enum FlowError {
         /// Why it is still there.
         why: String,
     },
+    /// The directory of an export holds something.
+    #[error("{} is not empty (it holds {found:?}), and an export writes into an empty directory only", path.display())]
+    ExportNotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// The first thing in it.
+        found: String,
+    },
     /// Another worker failed first; never the answer of a run.
     #[error("stopped, because another part of the run failed")]
     Stopped,
+}
+
+/// A file operation of an export in its own directory.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub(crate) struct ExportFault {
+    pub(crate) path: PathBuf,
+    pub(crate) source: std::io::Error,
+}
+
+impl Fault for ExportFault {
+    fn code(&self) -> &'static str {
+        "export-directory"
+    }
+
+    fn blame(&self) -> Blame {
+        Blame::Source
+    }
+
+    fn retry(&self) -> Retry {
+        Retry::Never
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self.source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                "the disk is full: make room there, or export into a directory on another disk"
+            }
+            std::io::ErrorKind::PermissionDenied => "export into a directory that you may write to",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
 }
 
 fn details(obstacles: &[Obstacle]) -> String {
@@ -202,6 +244,7 @@ impl Fault for FlowError {
                 .map_or("in-the-way", |first| obstacle_code(&first.code)),
             FlowError::RowsDiffer { .. } => "rows-differ",
             FlowError::NoDelta => "not-built-yet",
+            FlowError::ExportNotEmpty { .. } => "export-not-empty",
             FlowError::ShuttingDown => "shutting-down",
             FlowError::Unmarked { first, .. } | FlowError::LeftBehind { first, .. } => first.code(),
         }
@@ -213,7 +256,7 @@ impl Fault for FlowError {
             FlowError::Failed { fault, .. } => fault.blame(),
             FlowError::Panicked { .. } | FlowError::Law { .. } => Blame::Bug,
             FlowError::Io { .. } | FlowError::RowsDiffer { .. } => Blame::Source,
-            FlowError::NoDelta => Blame::Request,
+            FlowError::NoDelta | FlowError::ExportNotEmpty { .. } => Blame::Request,
             FlowError::ShuttingDown => Blame::Busy,
             FlowError::Unmarked { first, .. } | FlowError::LeftBehind { first, .. } => {
                 first.blame()
@@ -250,6 +293,9 @@ impl Fault for FlowError {
                     .to_owned(),
             ),
             FlowError::NoDelta => Some("ask for FULL".to_owned()),
+            FlowError::ExportNotEmpty { .. } => {
+                Some("name a directory that is not there yet, or empty it".to_owned())
+            }
             FlowError::Unmarked { .. } => Some(
                 "the saveset is settled when the server starts again and reaches the vault"
                     .to_owned(),

@@ -111,6 +111,7 @@ mod commit;
 mod dictionary;
 mod discard;
 mod error;
+mod export;
 mod load;
 mod loaders;
 mod read;
@@ -124,4 +125,5 @@ mod writer;
 
 pub use backup::{BackupInput, BackupOutcome, JobFacts, backup};
 pub use error::{FlowError, Place, obstacle_code};
+pub use export::{ExportInput, ExportOutcome, ExportedDatabase, export};
 pub use restore::{RestoreInput, RestoreOptions, RestoreOutcome, plan_restore, restore};

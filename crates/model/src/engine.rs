@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString};
 
 use crate::{
-    ObjectName, ObjectType, Outcome, RestoreRequest, SecretString, Source, SourceRequest, Target,
+    ExportPlace, ObjectName, ObjectType, Outcome, RestoreRequest, SecretString, Source,
+    SourceRequest, Target,
 };
 
 /// The kind of a site's database system.
@@ -156,6 +157,14 @@ pub trait Engine: Send + Sync {
         &self,
         connection: &Connection,
         credentials: Option<&Credentials>,
+        request: RestoreRequest,
+    ) -> Outcome<Box<dyn Target>>;
+
+    /// Opens a directory that a saveset is written to as plain files: no database system is asked.
+    /// Nothing is written by it.
+    async fn open_export(
+        &self,
+        place: &ExportPlace,
         request: RestoreRequest,
     ) -> Outcome<Box<dyn Target>>;
 }

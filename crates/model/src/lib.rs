@@ -20,6 +20,7 @@
 mod block_index;
 mod clock;
 mod engine;
+mod export;
 mod fault;
 mod ids;
 mod job;
@@ -40,6 +41,7 @@ pub use engine::{
     BrowsedObject, CheckFinding, CheckReport, Connection, Credentials, Engine, FindingLevel,
     MissingRight, Parent, SiteType,
 };
+pub use export::{ExportFormat, ExportPlace, safe_file_name};
 pub use fault::{Blame, BoxFault, Fault, Outcome, Retry};
 pub use ids::{ExecutionId, IdError, JobId, SavesetId, ServerExecutionId, SiteId};
 pub use job::{BackupMechanism, JobDefinition, RestoreSettings};

@@ -334,6 +334,16 @@ impl Engine for MemoryEngine {
         self.shared.script.arrive(Stage::OpenTarget).await?;
         Ok(Box::new(target::MemoryTarget::open(&self.shared, request)))
     }
+
+    /// An export stays in memory too: the database of the request's name.
+    async fn open_export(
+        &self,
+        _: &model::ExportPlace,
+        request: RestoreRequest,
+    ) -> Outcome<Box<dyn Target>> {
+        self.shared.script.arrive(Stage::OpenTarget).await?;
+        Ok(Box::new(target::MemoryTarget::open(&self.shared, request)))
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use model::StoreKind;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use url::Url;
 
 use crate::vault::VAULT_FILE;
@@ -53,6 +54,18 @@ pub fn open_store(
         .map_err(|e| wrong(url, format!("the directory cannot be opened: {e}")))?
         .with_fsync(true);
     Ok((Arc::new(store), Path::default()))
+}
+
+/// The same as one store that begins where the vault does.
+///
+/// # Errors
+/// As [`open_store`].
+pub fn open_vault_store(
+    url: &str,
+    options: &BTreeMap<String, String>,
+) -> Result<Arc<dyn ObjectStore>, VaultError> {
+    let (store, prefix) = open_store(url, options)?;
+    Ok(Arc::new(PrefixStore::new(store, prefix)))
 }
 
 /// Removes what a crash left half-written in a local vault: files named `*#<digits>` in the folders

@@ -4,6 +4,7 @@ mod adopt;
 mod completions;
 mod demo;
 mod execution;
+mod export;
 pub(crate) mod flags;
 pub(crate) mod job;
 mod restore;
@@ -99,6 +100,8 @@ enum Command {
     Execution(execution::ExecutionCommand),
     /// Restore a database out of a saveset
     Restore(restore::RestoreArgs),
+    /// Write a saveset as SQL, COPY and CSV files, without a server
+    Export(export::ExportArgs),
     /// The copies that are kept
     #[command(subcommand)]
     Saveset(saveset::SavesetCommand),
@@ -147,6 +150,7 @@ impl Cli {
             Command::Job(command) => command.run(&context).await,
             Command::Execution(command) => command.run(&context).await,
             Command::Restore(args) => args.run(&context).await,
+            Command::Export(args) => args.run(&context).await,
             Command::Saveset(command) => command.run(&context).await,
             Command::Status(args) => args.run(&context).await,
             Command::Version => version::run(&context),

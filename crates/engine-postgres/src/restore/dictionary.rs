@@ -113,7 +113,7 @@ impl Dictionary {
 }
 
 /// One line of a part that has one JSON object a line.
-pub(super) fn json_line<T: DeserializeOwned>(part: &str, line: &[u8]) -> Result<T, RestoreError> {
+pub(crate) fn json_line<T: DeserializeOwned>(part: &str, line: &[u8]) -> Result<T, RestoreError> {
     serde_json::from_slice(line).map_err(|source| RestoreError::Facts {
         part: part.to_owned(),
         source,
@@ -121,7 +121,7 @@ pub(super) fn json_line<T: DeserializeOwned>(part: &str, line: &[u8]) -> Result<
 }
 
 /// All bytes of a part; `None` where the saveset has no such part.
-pub(super) async fn whole_part(
+pub(crate) async fn whole_part(
     reader: &dyn DictionaryReader,
     part: &str,
 ) -> Outcome<Option<Vec<u8>>> {
@@ -130,7 +130,7 @@ pub(super) async fn whole_part(
     Ok(there.then_some(bytes))
 }
 
-async fn database_facts(reader: &dyn DictionaryReader) -> Outcome<DatabaseFacts> {
+pub(crate) async fn database_facts(reader: &dyn DictionaryReader) -> Outcome<DatabaseFacts> {
     let part = part::DATABASE;
     let Some(bytes) = whole_part(reader, part).await? else {
         return Err(RestoreError::PartMissing { part }.into());

@@ -44,7 +44,7 @@ pub(super) async fn hand_over(
     Ok(())
 }
 
-fn statements(object: &LargeObjectFacts, decisions: &Decisions) -> Vec<String> {
+pub(super) fn statements(object: &LargeObjectFacts, decisions: &Decisions) -> Vec<String> {
     let what = format!("LARGE OBJECT {}", object.oid);
     let mut statements = Vec::new();
     if let Some(comment) = &object.comment {

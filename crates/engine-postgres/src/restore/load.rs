@@ -17,10 +17,10 @@ use crate::facts::{TableFacts, TableKind};
 use crate::session::Session;
 
 /// What stands before the tuples of COPY BINARY: signature, no flags, no extension.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// What stands behind them.
-const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
+pub(crate) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
 /// A table of the saveset, ready to be loaded.
 #[derive(Debug)]
@@ -38,15 +38,21 @@ pub(super) fn tables(tables: &[RestoreTable]) -> Result<Vec<LoadTable>, RestoreE
     tables.iter().map(load_table).collect()
 }
 
-fn load_table(table: &RestoreTable) -> Result<LoadTable, RestoreError> {
-    let name = table.plan.name.to_string();
-    let part = format!("the entry of {name}");
+/// What the source said about a table.
+pub(crate) fn facts_of(table: &RestoreTable) -> Result<TableFacts, RestoreError> {
+    let part = format!("the entry of {}", table.plan.name);
     let facts: TableFacts =
         serde_json::from_value(table.plan.facts.clone()).map_err(|source| RestoreError::Facts {
             part: part.clone(),
             source,
         })?;
     check_version(&part, facts.version)?;
+    Ok(facts)
+}
+
+fn load_table(table: &RestoreTable) -> Result<LoadTable, RestoreError> {
+    let name = table.plan.name.to_string();
+    let facts = facts_of(table)?;
     Ok(LoadTable {
         copy: copy_statement(&facts, table.plan.format),
         format: table.plan.format,
@@ -177,6 +183,7 @@ mod tests {
             load_through: None,
             extension: None,
             extension_condition: None,
+            forms: Vec::new(),
         }
     }
 

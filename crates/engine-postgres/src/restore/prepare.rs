@@ -114,6 +114,12 @@ pub(super) async fn drop_database(session: &Session, name: &str) -> Result<(), R
     Ok(())
 }
 
+/// As in the source, as a server of that version is told it.
+pub(crate) fn first_locale(facts: &DatabaseFacts, server_major: u32) -> String {
+    let first = locales(facts, server_major).into_iter().next();
+    first.unwrap_or_default()
+}
+
 /// As in the source; else the server's own; else the one that goes with every encoding.
 fn locales(facts: &DatabaseFacts, server_major: u32) -> Vec<String> {
     let mut libc = format!(

@@ -33,6 +33,14 @@ pub(super) async fn apply(
     rights.tell_as(&destination.working, &destination.target);
     let session = destination.beside().await?;
     loan::return_database(&session, destination, dictionary, decisions).await?;
+    let statements = statements(&name, facts, decisions);
+    rights.run_all(&session, &statements).await?;
+    session.close().await;
+    Ok(())
+}
+
+/// All of it as statements; `name` as SQL writes it.
+pub(super) fn statements(name: &str, facts: &DatabaseFacts, decisions: &Decisions) -> Vec<String> {
     let mut statements = Vec::new();
     if let Some(comment) = &facts.comment {
         let comment = literal(comment);
@@ -45,7 +53,7 @@ pub(super) async fn apply(
         ));
     }
     let settings = facts.settings.iter();
-    statements.extend(settings.map(|setting| setting_statement(&name, setting)));
+    statements.extend(settings.map(|setting| setting_statement(name, setting)));
     if facts.connection_limit >= 0 {
         let limit = facts.connection_limit;
         statements.push(format!("ALTER DATABASE {name} CONNECTION LIMIT {limit}"));
@@ -57,10 +65,8 @@ pub(super) async fn apply(
         let owner = ident(&facts.owner);
         statements.push(format!("ALTER DATABASE {name} OWNER TO {owner}"));
     }
-    statements.extend(database_grants(&name, facts, decisions));
-    rights.run_all(&session, &statements).await?;
-    session.close().await;
-    Ok(())
+    statements.extend(database_grants(name, facts, decisions));
+    statements
 }
 
 fn setting_statement(database: &str, setting: &DatabaseSetting) -> String {

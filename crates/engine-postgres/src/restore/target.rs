@@ -16,6 +16,7 @@ use super::load::{self, LoadTable, Loader};
 use super::{build, postscript, prepare, publish};
 use crate::engine::PostgresEngine;
 use crate::error::PostgresError;
+use crate::facts::DatabaseFacts;
 
 /// The block size of nearly every server, where the saveset does not tell its own.
 const USUAL_BLOCK: u32 = 8192;
@@ -126,14 +127,10 @@ impl Target for PostgresTarget {
     }
 
     async fn loader(&mut self) -> Outcome<Box<dyn SegmentLoader>> {
-        let looked = self.looked()?;
-        let block = match looked.dictionary.facts.needs.block_size {
-            0 => USUAL_BLOCK,
-            known => known,
-        };
+        let page_bytes = page_bytes(&self.looked()?.dictionary.facts);
         let tables = self.tables.clone().ok_or_else(before_prepare)?;
         let session = self.destination.inside().await?;
-        let loader = Loader::new(session, tables, block / PAGES_PER_BLOCK);
+        let loader = Loader::new(session, tables, page_bytes);
         Ok(Box::new(loader))
     }
 
@@ -180,6 +177,15 @@ impl Target for PostgresTarget {
     async fn discard(self: Box<Self>) -> Outcome<()> {
         Ok(self.drop_working().await?)
     }
+}
+
+/// The bytes of a page of a large object in the source.
+pub(crate) fn page_bytes(facts: &DatabaseFacts) -> u32 {
+    let block = match facts.needs.block_size {
+        0 => USUAL_BLOCK,
+        known => known,
+    };
+    block / PAGES_PER_BLOCK
 }
 
 fn sentence(error: &RestoreError) -> String {

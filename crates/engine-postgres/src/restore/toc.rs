@@ -43,7 +43,7 @@ const TYPES: [&str; 33] = [
 
 /// Which part of pg_restore's work an entry belongs to here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Before the rows, with `--section=pre-data`, or after them, with `--section=post-data`: the
     /// section itself is known to pg_restore only.
     Objects,
@@ -60,20 +60,20 @@ pub(super) enum Step {
 
 /// One line of the table of contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Its number in the dump; also how pg_restore's errors name it.
-    pub(super) id: u32,
+    pub(crate) id: u32,
     /// `TABLE`, `FK CONSTRAINT`, …
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// Schema, tag and owner, as printed.
-    pub(super) rest: String,
+    pub(crate) rest: String,
     /// The whole line, for a list.
     line: String,
 }
 
 impl Entry {
     /// When it is restored.
-    pub(super) fn step(&self) -> Step {
+    pub(crate) fn step(&self) -> Step {
         let of_database = ["ACL", "COMMENT", "SECURITY LABEL"].contains(&self.kind.as_str())
             && self.rest.starts_with("- DATABASE ");
         match self.kind.as_str() {
@@ -98,7 +98,7 @@ impl Entry {
     }
 
     /// The longest of `owners` that the line ends with: a role's name may hold spaces too.
-    pub(super) fn owner<'a>(&self, owners: &'a [String]) -> Option<&'a str> {
+    pub(crate) fn owner<'a>(&self, owners: &'a [String]) -> Option<&'a str> {
         owners
             .iter()
             .filter(|owner| {
@@ -121,48 +121,48 @@ impl Entry {
     }
 
     /// Whether it makes the schema `public` (or says whose it is), which is there already.
-    pub(super) fn is_schema_public(&self) -> bool {
+    pub(crate) fn is_schema_public(&self) -> bool {
         self.kind == "SCHEMA" && self.rest.starts_with("- public ")
     }
 
     /// Whether it is about the schema `public`, or makes it.
-    pub(super) fn comments_on_schema_public(&self) -> bool {
+    pub(crate) fn comments_on_schema_public(&self) -> bool {
         self.kind == "COMMENT" && self.rest.starts_with("- SCHEMA public ")
     }
 
     /// As a person reads it: `INDEX public t_x_idx app`.
-    pub(super) fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         format!("{} {}", self.kind, self.rest)
     }
 }
 
 /// All entries, in the order in which they must be restored.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Toc {
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct Toc {
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl Toc {
     /// Reads what `pg_restore --list` printed.
-    pub(super) fn parse(listing: &str) -> Toc {
+    pub(crate) fn parse(listing: &str) -> Toc {
         Toc {
             entries: listing.lines().filter_map(entry).collect(),
         }
     }
 
     /// The entries of one step, in order.
-    pub(super) fn of_step(&self, step: Step) -> Vec<&Entry> {
+    pub(crate) fn of_step(&self, step: Step) -> Vec<&Entry> {
         self.entries.iter().filter(|e| e.step() == step).collect()
     }
 
     /// The entry with that number.
-    pub(super) fn get(&self, id: u32) -> Option<&Entry> {
+    pub(crate) fn get(&self, id: u32) -> Option<&Entry> {
         self.entries.iter().find(|e| e.id == id)
     }
 }
 
 /// A file's text for `--use-list`.
-pub(super) fn list<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
+pub(crate) fn list<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     entries
         .into_iter()
         .map(|entry| format!("{}\n", entry.line))

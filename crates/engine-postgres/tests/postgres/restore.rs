@@ -2,6 +2,7 @@
 
 mod drive;
 mod encodings;
+mod export;
 mod many;
 mod refusals;
 mod round_trip;

@@ -132,7 +132,7 @@ pub(crate) fn rows(
 
 /// Opens the working file as one that nobody changes: no locks, no -wal, nothing left behind.
 /// `None`: it has no pages.
-fn open(path: &Path, pages: PageFacts) -> Result<Option<Connection>, SqliteError> {
+pub(crate) fn open(path: &Path, pages: PageFacts) -> Result<Option<Connection>, SqliteError> {
     if pages.page_count == 0 {
         return Ok(None);
     }

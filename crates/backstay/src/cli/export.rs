@@ -1,0 +1,273 @@
+//! `backstay export`: a saveset as plain files, from its vault and the recovery key alone.
+
+mod contents;
+mod shown;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use engine_postgres::{PostgresEngine, PostgresOptions};
+use engine_sqlite::SqliteEngine;
+use flow::{ExportInput, ExportOutcome};
+use model::{Engine, ExportFormat, ExposeSecret, Fault, ObjectName, SavesetId, SiteType};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use vault::{RecoveryKey, Saveset, Unlock, Vault, VaultError};
+
+use crate::cli::{Context, vault_option};
+use crate::error::CommandError;
+use crate::exit::Exit;
+use crate::output::{self, byte_count};
+use crate::secret_input;
+use crate::signals::StopSignals;
+use shown::Shown;
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The vault: a directory, or a URL as file:///srv/vault or s3://bucket/prefix
+    #[arg(value_name = "VAULT")]
+    vault: String,
+    /// The saveset's id; --list without it shows the vault's savesets
+    #[arg(required_unless_present = "list")]
+    saveset: Option<String>,
+    /// A file that holds the recovery key; - is standard input
+    #[arg(long, value_name = "FILE")]
+    recovery_key_file: PathBuf,
+    /// The directory to write into: one that is not there yet, or empty
+    #[arg(long, value_name = "DIR", required_unless_present = "list")]
+    to: Option<PathBuf>,
+    /// Only this database of the saveset; may be repeated
+    #[arg(long, value_name = "DATABASE")]
+    database: Vec<String>,
+    /// How rows are written
+    #[arg(long, value_enum, default_value_t)]
+    format: FormatArg,
+    /// Show the savesets of the vault, or what is in one; write nothing
+    #[arg(long, conflicts_with = "to")]
+    list: bool,
+    /// An option of the vault's store, as region=eu-central-1; a secret one as NAME=@FILE
+    #[arg(long, value_name = "NAME=VALUE")]
+    vault_option: Vec<String>,
+    /// How many ranges of rows are written at the same time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    streams: u8,
+    /// A directory with pg_restore, searched first; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pg_bin: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum FormatArg {
+    /// What psql and sqlite3 load again
+    #[default]
+    Sql,
+    /// A CSV file for each table
+    Csv,
+}
+
+impl ExportArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CommandError> {
+        let vault = self.open_vault().await?;
+        let Some(id) = &self.saveset else {
+            let savesets = contents::savesets(&vault).await.map_err(in_vault)?;
+            context.output.show(&savesets, contents::saveset_table)?;
+            return Ok(Exit::Done);
+        };
+        let saveset = self.open_saveset(&vault, id).await?;
+        if self.list {
+            let objects = contents::objects(&saveset);
+            context.output.show(&objects, contents::object_table)?;
+            return Ok(Exit::Done);
+        }
+        // clap has asked for it.
+        let Some(directory) = &self.to else {
+            return Err(CommandError::Usage("--to is missing".to_owned()));
+        };
+        let databases = self.databases(&saveset)?;
+        let shown = Arc::new(Shown::new());
+        let input = ExportInput {
+            engine: self.engine(saveset.manifest().contents.site_type),
+            saveset,
+            databases,
+            directory: directory.clone(),
+            format: match self.format {
+                FormatArg::Sql => ExportFormat::Sql,
+                FormatArg::Csv => ExportFormat::Csv,
+            },
+            streams: usize::from(self.streams),
+            progress: shown.clone(),
+        };
+        let outcome = until_stopped(input).await;
+        shown.end();
+        let outcome = outcome.map_err(|fault| CommandError::Database {
+            doing: format!("cannot export saveset {id}"),
+            fault: Box::new(fault),
+        })?;
+        context
+            .output
+            .show(&summary(directory, &outcome), summary_text)?;
+        Ok(if !outcome.errors.is_empty() {
+            Exit::Failed
+        } else if shown.has_warned() {
+            Exit::Warnings
+        } else {
+            Exit::Done
+        })
+    }
+
+    async fn open_vault(&self) -> Result<Vault, CommandError> {
+        let url = vault_url(&self.vault)?;
+        let mut options = BTreeMap::new();
+        for (name, value) in vault_option::read(&url, &self.vault_option)? {
+            let text = value.as_str().unwrap_or_default().to_owned();
+            options.insert(name, text);
+        }
+        let text = secret_input::from_file(&self.recovery_key_file, "the recovery key")?;
+        let key: RecoveryKey = text.expose_secret().trim().parse().map_err(|error| {
+            let file = self.recovery_key_file.display();
+            CommandError::Usage(format!("{file}: {error}"))
+        })?;
+        let store = vault::open_vault_store(&url, &options).map_err(in_vault)?;
+        let opened = Vault::open(store, Unlock::RecoveryKey(&key)).await;
+        opened.map_err(in_vault)
+    }
+
+    async fn open_saveset(&self, vault: &Vault, id: &str) -> Result<Saveset, CommandError> {
+        let id: SavesetId = id.parse().map_err(|error| {
+            CommandError::Usage(format!(
+                "{id:?} is no saveset id ({error}); --list without one shows them"
+            ))
+        })?;
+        match vault.open_saveset(id).await {
+            Err(VaultError::Missing { .. }) => Err(CommandError::Failed(format!(
+                "the vault has no saveset {id}; --list instead of it shows which there are"
+            ))),
+            opened => opened.map_err(in_vault),
+        }
+    }
+
+    /// Those that were asked for, all of them in the saveset.
+    fn databases(&self, saveset: &Saveset) -> Result<Vec<ObjectName>, CommandError> {
+        let there = &saveset.manifest().contents.databases;
+        let mut wanted = Vec::new();
+        for text in &self.database {
+            let name =
+                ObjectName::database(text).map_err(|e| CommandError::Usage(e.to_string()))?;
+            if !there.contains(&name) {
+                let there: Vec<String> = there.iter().map(ToString::to_string).collect();
+                return Err(CommandError::Usage(format!(
+                    "the saveset holds no database {name}; it holds {}",
+                    there.join(", ")
+                )));
+            }
+            wanted.push(name);
+        }
+        Ok(if wanted.is_empty() {
+            there.clone()
+        } else {
+            wanted
+        })
+    }
+
+    fn engine(&self, site_type: SiteType) -> Arc<dyn Engine> {
+        match site_type {
+            SiteType::Postgresql => Arc::new(PostgresEngine::new(PostgresOptions {
+                tool_directories: self.pg_bin.clone(),
+                ..PostgresOptions::default()
+            })),
+            SiteType::Sqlite => Arc::new(SqliteEngine::new()),
+        }
+    }
+}
+
+/// A signal ends the export in order: nothing half-written stays.
+async fn until_stopped(input: ExportInput) -> Result<ExportOutcome, flow::FlowError> {
+    let cancel = CancellationToken::new();
+    let listening = cancel.clone();
+    let signals = tokio::spawn(async move {
+        // Where the system gives no signals, the program is simply ended by them.
+        if let Ok(mut signals) = StopSignals::listen() {
+            signals.next().await;
+            listening.cancel();
+        }
+    });
+    let outcome = flow::export(input, cancel).await;
+    signals.abort();
+    outcome
+}
+
+fn in_vault(error: VaultError) -> CommandError {
+    CommandError::Database {
+        doing: "cannot read the vault".to_owned(),
+        fault: Box::new(error),
+    }
+}
+
+/// A path becomes the URL of its directory. One that is not there is never made.
+fn vault_url(text: &str) -> Result<String, CommandError> {
+    let no_directory = |path: &Path, source| CommandError::File {
+        doing: "cannot open the vault's directory",
+        path: path.to_owned(),
+        source,
+    };
+    if !text.contains("://") {
+        let path = std::fs::canonicalize(text).map_err(|e| no_directory(Path::new(text), e))?;
+        let url = Url::from_directory_path(&path).map_err(|()| {
+            CommandError::Usage(format!("{} is no directory of a vault", path.display()))
+        })?;
+        return Ok(url.into());
+    }
+    // What is no URL is for the vault to complain of.
+    let path = Url::parse(text).ok().filter(|url| url.scheme() == "file");
+    if let Some(Ok(path)) = path.map(|url| url.to_file_path()) {
+        std::fs::read_dir(&path).map_err(|e| no_directory(&path, e))?;
+    }
+    Ok(text.to_owned())
+}
+
+fn summary(directory: &Path, outcome: &ExportOutcome) -> Value {
+    let databases: Vec<Value> = outcome
+        .databases
+        .iter()
+        .map(|database| {
+            json!({
+                "database": database.name.to_string(),
+                "directory": directory.join(&database.directory).display().to_string(),
+            })
+        })
+        .collect();
+    json!({
+        "databases": databases,
+        "rows": outcome.rows,
+        "bytes_read": outcome.bytes_read,
+        "errors": outcome.errors,
+    })
+}
+
+fn summary_text(summary: &Value) -> String {
+    let mut lines = Vec::new();
+    for database in summary["databases"].as_array().into_iter().flatten() {
+        lines.push(format!(
+            "{} is in {}",
+            output::text(database, "database"),
+            output::text(database, "directory")
+        ));
+    }
+    lines.push(format!(
+        "{} rows; {} read from the vault, every byte of it checked.",
+        output::number(summary, "rows"),
+        byte_count(output::number(summary, "bytes_read"))
+    ));
+    for error in summary["errors"].as_array().into_iter().flatten() {
+        lines.push(format!("Error: {}", error.as_str().unwrap_or_default()));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Used by the parts below.
+fn sentence(fault: &dyn Fault) -> String {
+    fault.sentence()
+}
