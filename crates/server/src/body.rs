@@ -36,9 +36,7 @@ impl FromRequest<ServerState> for MaybeJson {
             let detail = "The body must be declared as application/json.";
             return Err(Problem::new(code, detail).hint(code.remedy()));
         }
-        Ok(MaybeJson(
-            Some(parse_json(&bytes)?).filter(|value| !value.is_null()),
-        ))
+        Ok(MaybeJson(Some(parse_json(&bytes)?)))
     }
 }
 
@@ -61,7 +59,7 @@ impl FromRequest<ServerState> for NoBody {
 
     async fn from_request(request: Request, state: &ServerState) -> Result<Self, Problem> {
         match MaybeJson::from_request(request, state).await?.0 {
-            None => Ok(NoBody),
+            None | Some(Value::Null) => Ok(NoBody),
             Some(Value::Object(fields)) if fields.is_empty() => Ok(NoBody),
             Some(_) => {
                 Err(Refusal::invalid("body", "must be absent: this operation takes none").into())

@@ -174,7 +174,7 @@ pub(crate) async fn delete_job(
 ///
 /// A RESTORE job needs the header x-auth-credentials again.
 #[utoipa::path(post, path = "/sites/{site_id}/jobs/{job_id}/execute", tag = "jobs",
-    request_body = Option<contract::ExecuteRequest>,
+    request_body = contract::ExecuteRequest,
     responses((status = 202, description = "It is queued; x-resource-id is the execution's id.")))]
 pub(crate) async fn execute_job(
     State(state): State<ServerState>,

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::installation::{Account, Installation, cache, command};
+use super::installation::{Account, Installation, command};
 use super::{SUPERUSER, SUPERUSER_PASSWORD};
+use crate::set_up::cache;
 
 /// How a data directory is made.
 #[derive(Debug, Clone)]

@@ -1,13 +1,11 @@
 //! Where the set-up has put the servers, and the user that runs them.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The command that brings what is missing; every message here names it.
-const SET_UP: &str = "run `dev/test --setup-only`";
+use crate::set_up::{SET_UP, cache, we_are_root};
 
 /// The user made by the set-up where the tests run as root.
 const SERVER_USER: &str = "backstay-test";
@@ -43,21 +41,6 @@ impl Installation {
     pub(super) fn tools(&self) -> &Path {
         &self.tools
     }
-}
-
-/// The same rule as in `dev/test`.
-pub(super) fn cache() -> PathBuf {
-    if let Some(cache) = std::env::var_os("BACKSTAY_TEST_CACHE") {
-        return cache.into();
-    }
-    if we_are_root() {
-        return "/var/cache/backstay".into();
-    }
-    let base = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(base) if !base.is_empty() => PathBuf::from(base),
-        _ => PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"),
-    };
-    base.join("backstay")
 }
 
 fn bin_of(version: u32) -> PathBuf {
@@ -121,8 +104,4 @@ pub(super) fn command(program: &Path, account: Option<Account>) -> Command {
         command.gid(account.gid).uid(account.uid);
     }
     command
-}
-
-fn we_are_root() -> bool {
-    fs::metadata("/proc/self").expect("/proc is mounted").uid() == 0
 }
