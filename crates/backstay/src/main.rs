@@ -15,6 +15,7 @@
 mod cli;
 mod client;
 mod config;
+mod crash_points;
 mod demo;
 mod error;
 mod exit;
@@ -33,6 +34,7 @@ use crate::error::CommandError;
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
+    crash_points::arm();
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(refusal) => return refused(&refusal),

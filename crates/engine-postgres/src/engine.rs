@@ -14,6 +14,7 @@ use crate::browse;
 use crate::connect::{self, Endpoint};
 use crate::error::PostgresError;
 use crate::locks;
+use crate::pulse::{Pulse, WatchedSource, WatchedTarget};
 use crate::snapshot::Wanted;
 use crate::source::PostgresSource;
 use crate::watch::Limits;
@@ -123,7 +124,10 @@ impl Engine for PostgresEngine {
             tool_directories: self.options.tool_directories.clone(),
             progress: request.progress,
         };
-        Ok(Box::new(PostgresSource::open(wanted).await?))
+        let pulse = Pulse::of(&wanted.endpoint, &wanted.application_name);
+        let source = pulse.during(PostgresSource::open(wanted)).await?;
+        let source = Box::new(source);
+        Ok(Box::new(WatchedSource { source, pulse }))
     }
 
     async fn restore_permissions(
@@ -140,7 +144,11 @@ impl Engine for PostgresEngine {
         credentials: Option<&Credentials>,
         request: RestoreRequest,
     ) -> Outcome<Box<dyn Target>> {
-        crate::restore::open(self, connection, credentials, request).await
+        let name = format!("backstay {}", request.server_execution_id);
+        let pulse = Pulse::of(&Endpoint::of(connection, credentials)?, &name);
+        let target = crate::restore::open(self, connection, credentials, request);
+        let target = pulse.during(target).await?;
+        Ok(Box::new(WatchedTarget { target, pulse }))
     }
 
     async fn open_export(

@@ -35,6 +35,7 @@ mod holdings;
 mod inventory;
 mod large_objects;
 mod locks;
+mod pulse;
 mod restore;
 mod sequences;
 mod session;

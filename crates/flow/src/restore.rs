@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use fail::fail_point;
 use futures::{StreamExt, TryStreamExt};
 use model::{
     Connection, Credentials, Engine, Findings, ObjectName, Phase, Progress, Published,
@@ -246,21 +247,25 @@ async fn steps(
     let prepared = target.prepare().await;
     prepared
         .map_err(|fault| Place::within(Phase::Dictionary, "preparing the target").fault(fault))?;
+    fail_point!("flow::a-target-is-prepared");
     progress.objects_done(Phase::Dictionary, objects);
     progress.phase_done(Phase::Dictionary);
 
     loading.load_all(target, loaders, streams).await?;
+    fail_point!("flow::all-rows-are-loaded");
 
     progress.phase_started(Phase::Build, 0);
     let built = target.build(streams).await;
     let place = Place::within(Phase::Build, "making indexes and constraints");
     let mut errors = built.map_err(|fault| place.fault(fault))?.errors;
+    fail_point!("flow::indexes-are-built");
     progress.phase_done(Phase::Build);
 
     progress.phase_started(Phase::Postscript, 0);
     let ended = target.postscript().await;
     let place = Place::within(Phase::Postscript, "finishing");
     errors.extend(ended.map_err(|fault| place.fault(fault))?.errors);
+    fail_point!("flow::all-but-the-name-is-there");
     progress.phase_done(Phase::Postscript);
     Ok(errors)
 }

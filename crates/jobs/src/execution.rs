@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Ending, Execution, Leased};
+use fail::fail_point;
 use model::{ExecutionStatus, Fault, JobType, Moment, PhaseStatus, RunEvent};
 use tokio::task::JoinHandle;
 
@@ -140,10 +141,14 @@ impl Inner {
             _ => None,
         };
         ending.progress = Some(report.final_snapshot(unfinished));
+        fail_point!("jobs::a-run-is-over");
         let mut pause = Duration::from_millis(200);
         for _ in 0..12 {
             match self.end(leased, &ending, shutdown).await {
-                Ok(Some(status)) => return log_end(&leased.execution, status, &ending.detail),
+                Ok(Some(status)) => {
+                    fail_point!("jobs::an-end-is-written-down");
+                    return log_end(&leased.execution, status, &ending.detail);
+                }
                 Ok(None) => {
                     return tracing::error!(
                         execution = %leased.execution.execution_id,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{CatalogError, Ending, Execution, Page, SavesetRecord, SiteRecord};
+use fail::fail_point;
 use model::{Blame, ExecutionStatus, Fault, JobType, RunEvent, SavesetId};
 use vault::{DeadOrAlive, SavesetState};
 
@@ -103,6 +104,7 @@ impl Inner {
                 .declare_dead(saveset, REASON)
                 .await?
         {
+            fail_point!("recovery::an-interrupted-run-has-succeeded");
             let record = record_of(&saveset, &execution.site_id);
             let warned = !saveset.manifest().contents.warnings.is_empty()
                 || !saveset.manifest().contents.skipped.is_empty();
@@ -112,6 +114,7 @@ impl Inner {
                 RunEvent::Succeed
             };
             self.catalog.record_saveset(&record).await?;
+            fail_point!("recovery::its-saveset-is-recorded");
             let ending = Ending {
                 run_type: Some(record.run_type),
                 saveset: Some(record.saveset_id),
@@ -133,6 +136,7 @@ impl Inner {
             self.catalog.settle(id, &ending, None).await?;
             return Ok(());
         }
+        fail_point!("recovery::an-interrupted-run-is-dead");
         let again = execution.requeue_of.is_none();
         let detail = match (again, execution.requeue_of) {
             (false, Some(first)) => format!(
@@ -156,6 +160,7 @@ impl Inner {
     async fn first_look(&self, site: &SiteRecord) -> Result<(), JobsError> {
         vault::remove_stale_staging(&site.definition.vault.url).await?;
         let vault = self.vault(site).await?;
+        fail_point!("recovery::staging-files-are-removed");
         for pin in vault.pins().await? {
             vault.declare_dead(pin.saveset_id, REASON).await?;
         }
@@ -201,6 +206,7 @@ impl Inner {
             .collect();
         let vault = self.vault(site).await?;
         let states = vault.saveset_states().await?;
+        fail_point!("recovery::savesets-are-compared");
         for (saveset, state) in &states {
             if matches!(state, SavesetState::Committed) && !known.contains_key(saveset) {
                 let found = vault.open_saveset(*saveset).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catalog::CatalogError;
+use fail::fail_point;
 use model::{Fault, JobId, Progress, SavesetId, SiteId};
 use vault::Vault;
 
@@ -67,6 +68,7 @@ impl Inner {
                 }
                 Err(error) => return Err(error.into()),
             }
+            fail_point!("jobs::a-saveset-is-condemned");
             self.drop_condemned(vault, site, saveset).await?;
             dropped += 1;
         }
@@ -81,6 +83,7 @@ impl Inner {
         saveset: SavesetId,
     ) -> Result<(), JobsError> {
         vault.drop_saveset(saveset).await?;
+        fail_point!("jobs::a-condemned-saveset-is-dropped");
         Ok(self.catalog.mark_deleted(site, saveset).await?)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Ending, JobRecord, Leased, SavesetRecord, SiteRecord};
+use fail::fail_point;
 use model::{
     Fault, Progress, Retry, RunEvent, RunType, SavesetId, ServerExecutionId, SiteId, SourceRequest,
 };
@@ -46,6 +47,7 @@ impl Inner {
             {
                 return Err(JobsError::LeaseLost(execution.execution_id));
             }
+            fail_point!("jobs::an-attempt-has-begun");
             let id = ServerExecutionId {
                 execution: execution.execution_id,
                 attempt,
@@ -72,7 +74,9 @@ impl Inner {
         };
         let keep = job.definition.no_of_retention_copies;
         let record = record_of(&saveset, &site.definition.site_id);
+        fail_point!("jobs::a-saveset-is-committed");
         self.catalog.record_saveset(&record).await?;
+        fail_point!("jobs::a-saveset-is-recorded");
         self.retain(
             &vault,
             &site.definition.site_id,
@@ -104,9 +108,11 @@ impl Inner {
         let claimed = Arc::new(std::sync::OnceLock::<SavesetId>::new());
         let (inner, leased, claim) = (self.clone(), leased.clone(), claimed.clone());
         let on_saveset = move |saveset: SavesetId| async move {
+            fail_point!("jobs::a-saveset-id-is-taken");
             if !inner.catalog.set_saveset(&leased, saveset).await? {
                 return Err(JobsError::LeaseLost(leased.execution.execution_id).into());
             }
+            fail_point!("jobs::a-saveset-id-is-known");
             // A cell of this attempt's own: nothing else sets it.
             claim.get_or_init(|| saveset);
             Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catalog::{Ending, Execution, ExecutionFilter, Leased, Page};
+use fail::fail_point;
 use model::{RunEvent, ServerExecutionId, SiteType};
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +53,9 @@ impl Inner {
             )
             .await?;
         let started = self.clock.now();
+        fail_point!("jobs::a-restore-has-begun");
         let outcome = flow::restore(input, cancel.clone()).await?;
+        fail_point!("jobs::a-restore-is-published");
         let took = self.clock.now().since(started);
         let unit = match execution.site_type {
             SiteType::Postgresql => "row",

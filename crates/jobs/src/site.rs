@@ -1,6 +1,7 @@
 //! Making, changing and checking sites.
 
 use catalog::{SecretChange, SecretsChange, SiteKeys, SiteRecord};
+use fail::fail_point;
 use model::{
     CheckFinding, CheckReport, FindingLevel, SecretString, SiteDefinition, SiteId, SiteSecrets,
     StoreKind,
@@ -43,6 +44,7 @@ impl Jobs {
             .catalog
             .create_site(&definition, &secrets, &keys)
             .await?;
+        fail_point!("jobs::a-site-is-written-down");
         let made = match open_store(&definition.vault, &secrets) {
             Ok(store) => Vault::create(store, &site_key, &recovery_key, &self.inner.owner()?).await,
             Err(error) => Err(error),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Page, SiteRecord};
+use fail::fail_point;
 use model::{Fault, Moment, Progress, SavesetId, SiteId};
 use tokio_util::sync::CancellationToken;
 use vault::{SweepReport, Vault};
@@ -41,6 +42,7 @@ impl Jobs {
         // Before anything is decided: a vault that is away keeps its savesets.
         let vault = self.inner.vault(&record).await?;
         self.inner.catalog.condemn_saveset(site, saveset).await?;
+        fail_point!("jobs::a-deletion-is-written-down");
         self.inner.drop_condemned(&vault, site, saveset).await?;
         tracing::info!(%site, %saveset, "the saveset was deleted on request");
         let (inner, site) = (self.inner.clone(), site.clone());

@@ -7,6 +7,7 @@
 //! - [`FaultyStore`]: an object store that fails where the test says so, and records every call.
 //! - `S3Server` (feature `s3`): an S3 server in the test's process that checks signatures.
 //! - [`memory_engine`]: an engine whose databases are maps, with troubles where the test says so.
+//! - [`network`]: a way to a server on which connections are reset, half closed, slow, or hang.
 //! - [`shape`]: whether a live answer has the shape of a sample.
 //! - [`HandClock`], [`RecordedProgress`]: time moved by hand, and what a run told about itself.
 //!
@@ -14,7 +15,7 @@
 //! and it knows no product crate but `model`. Its functions panic where a test should fail, with a
 //! sentence that says what is missing; nothing here skips a test.
 //!
-//! The servers come from `dev/test --setup-only`.
+//! The servers and the programs in Python ([`python_program`]) come from `dev/test --setup-only`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,10 +27,12 @@ mod clock;
 pub mod digest;
 mod faulty_store;
 pub mod memory_engine;
+pub mod network;
 pub mod postgres;
 mod progress;
 #[cfg(feature = "s3")]
 mod s3;
+mod set_up;
 pub mod shape;
 
 pub use clock::HandClock;
@@ -37,3 +40,4 @@ pub use faulty_store::{Call, Fault, FaultyStore, Operation, Rule, Times};
 pub use progress::RecordedProgress;
 #[cfg(feature = "s3")]
 pub use s3::S3Server;
+pub use set_up::python_program;

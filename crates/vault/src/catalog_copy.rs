@@ -1,6 +1,7 @@
 //! Copies of the site's catalog rows, so that the vault outlives its server.
 
 use bytes::Bytes;
+use fail::fail_point;
 use model::ExecutionId;
 
 use crate::pack_reader::on_cpu;
@@ -41,6 +42,7 @@ impl Vault {
         let sealed_path = path.clone();
         let object: Bytes = on_cpu(move || seal(&keys, Kind::Catalog, &sealed_path, &rows)).await?;
         self.0.store.put_over(&path, object).await?;
+        fail_point!("vault::a-copy-of-the-catalog-is-put");
         for older in self.catalogs().await?.into_iter().skip(KEPT) {
             self.0.store.delete(&catalog_path(older)).await?;
         }

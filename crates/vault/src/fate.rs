@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use fail::fail_point;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{Fault, SavesetId};
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,7 @@ impl Vault {
             PutNew::Ours => DeadOrAlive::Dead,
             PutNew::Other(found) => self.dead_or_alive(id, found).await?,
         };
+        fail_point!("recovery::a-tombstone-is-put");
         self.remove_pins_of(id).await?;
         Ok(outcome)
     }
@@ -214,6 +216,8 @@ impl Vault {
         let path = manifest_path(id);
         let tombstone = Tombstone::new(id, TombstoneCause::Dropped, "it was dropped by retention");
         let object = seal_json(&self.0.keys, Kind::Tombstone, &path, &tombstone)?;
-        self.0.store.put_over(&path, object).await
+        self.0.store.put_over(&path, object).await?;
+        fail_point!("vault::a-saveset-is-dropped");
+        Ok(())
     }
 }

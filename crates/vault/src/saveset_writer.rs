@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fail::fail_point;
 use model::{SavesetId, ServerExecutionId};
 
 use crate::fate::DeadOrAlive;
@@ -53,6 +54,7 @@ impl Vault {
                 pack_prefix,
             };
             self.put_pin(&pin).await?;
+            fail_point!("vault::pin-is-put");
             // Whoever reads after writing sees every pin written before: of two runs with one id
             // at least the later one sees it, and takes another.
             let pins = self.pins().await?;
@@ -167,11 +169,13 @@ impl SavesetWriter {
         let store = &self.vault.0.store;
         let path = pack.id.path();
         let bytes = pack.stored_bytes();
+        fail_point!("vault::a-pack-is-sealed");
         match store
             .put_new(&path, pack.bytes, store.limits().pack)
             .await?
         {
             PutNew::Ours => {
+                fail_point!("vault::a-pack-is-put");
                 self.ledger.put(pack.id, pack.frames, bytes);
                 Ok(())
             }
@@ -211,6 +215,7 @@ impl SavesetWriter {
         // What no reader would accept is never committed.
         let saveset = Saveset::from_object(&self.vault, id, object.clone()).await?;
         let store = &self.vault.0.store;
+        fail_point!("vault::all-but-the-manifest-is-put");
         match store.put_new(&path, object, store.limits().pack).await {
             Ok(PutNew::Ours) => {}
             Ok(PutNew::Other(found)) => {
@@ -227,7 +232,9 @@ impl SavesetWriter {
             }
             Err(error) => return Err(error),
         }
+        fail_point!("vault::the-manifest-is-put");
         self.unpin().await;
+        fail_point!("vault::a-saveset-is-unpinned");
         Ok(saveset)
     }
 

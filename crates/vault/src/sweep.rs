@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fail::fail_point;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::SavesetId;
 
@@ -132,11 +133,14 @@ impl Vault {
                     // One that is there already is as good: its age counts from when it was put.
                     let (PutNew::Ours | PutNew::Other(_)) =
                         store.put_new(&mark_path(*pack), mark, limit).await?;
+                    fail_point!("vault::a-pack-is-marked");
                     report.marked += 1;
                 }
                 Some(since) if found.now.saturating_sub(*since) >= grace => {
                     store.delete(&pack.path()).await?;
+                    fail_point!("vault::a-pack-is-removed");
                     store.delete(&mark_path(*pack)).await?;
+                    fail_point!("vault::a-mark-is-removed");
                     report.removed += 1;
                     report.bytes_freed += bytes;
                 }

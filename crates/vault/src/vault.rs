@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use fail::fail_point;
 use object_store::ObjectStore;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,7 @@ impl Vault {
         if let PutNew::Other(_) = store.put_new(&key_path, wrapped, small).await? {
             return Err(already_there(&store, key_path));
         }
+        fail_point!("vault::a-new-key-is-put");
         // The vault begins to be with this put; a key without it is ignored by every reader.
         let file = VaultFile {
             format: VAULT_FORMAT,
@@ -100,7 +102,9 @@ impl Vault {
             return Err(already_there(&store, VAULT_FILE.to_owned()));
         }
         let vault = Vault::new(store, keys);
+        fail_point!("vault::a-new-vault-is-there");
         vault.own(owner).await?;
+        fail_point!("vault::a-new-vault-is-owned");
         Ok(vault)
     }
 

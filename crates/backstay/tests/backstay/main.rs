@@ -5,16 +5,22 @@
     reason = "test code: a panic is a failure, and a failed test's log goes to stderr"
 )]
 
+mod broken_network;
+mod broken_store;
+mod chance;
 mod command_line;
 mod configuration;
 mod connections;
 mod contract_live;
+mod crash_points;
 mod demo;
 mod faults;
 mod hanging;
 mod http;
 mod interrupted;
 mod kill;
+mod kill_by_chance;
+mod openapi_tools;
 mod postgres;
 mod process;
 mod restores;
@@ -27,3 +33,4 @@ mod secrets;
 mod serving;
 mod slow_network;
 mod trial;
+mod vault_inside;

@@ -216,7 +216,8 @@ impl Server {
         }
     }
 
-    fn give_up(mut self) -> TempDir {
+    /// The folder of a server that has ended.
+    pub fn give_up(mut self) -> TempDir {
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 }

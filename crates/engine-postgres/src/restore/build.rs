@@ -30,6 +30,13 @@ pub(super) async fn build(
     let mut report = StepReport::default();
     for (manner, run) in runs(entries, dictionary, decisions) {
         let failed = restore(dictionary, request, manner, &run, parallel).await?;
+        // Which objects are missing then is not known: the run has failed, and may be continued.
+        if let Some(error) = failed.iter().find(|e| e.is_of_the_connection()) {
+            return Err(RestoreError::Dictionary {
+                doing: "making indexes and constraints",
+                errors: error.message.clone(),
+            });
+        }
         for error in failed {
             tell(&error, dictionary, request, decisions, &mut report);
         }

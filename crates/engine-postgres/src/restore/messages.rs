@@ -24,6 +24,25 @@ impl ToolError {
                 .as_ref()
                 .is_none_or(|command| command.starts_with("SET transaction_timeout = 0;"))
     }
+
+    /// The connection broke or was refused: nothing is said about an object, and what comes after it
+    /// was not tried. libpq's own words, in the C locale.
+    pub(super) fn is_of_the_connection(&self) -> bool {
+        [
+            "server closed the connection",
+            "no connection to the server",
+            "connection to server",
+            "could not receive data from server",
+            "could not send data to server",
+            "terminating connection",
+            "the database system is",
+            "worker process died",
+            "SSL SYSCALL error",
+            "SSL connection has been closed",
+        ]
+        .iter()
+        .any(|words| self.message.contains(words))
+    }
 }
 
 /// The errors, without the harmless one.
@@ -134,5 +153,15 @@ pg_restore: warning: errors ignored on restore: 2
         let found = errors("pg_restore: error: connection to server failed: no\n");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].entry, None);
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_told_from_an_object_that_cannot_be_made() {
+        let broke = "pg_restore: error: query failed: server closed the connection unexpectedly
+\tThis probably means the server terminated abnormally
+\tbefore or while processing the request.
+";
+        assert!(errors(broke)[0].is_of_the_connection());
+        assert!(!errors(FAILED)[0].is_of_the_connection());
     }
 }

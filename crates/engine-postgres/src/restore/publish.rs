@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use fail::fail_point;
 use model::{ObjectName, Published, RestoreRequest};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
@@ -47,11 +48,13 @@ pub(super) async fn publish(
         sql = format!("BEGIN; {aside}; {rename}; COMMIT");
         kept = Some(name);
     }
+    fail_point!("postgres::a-database-is-ready-to-be-renamed");
     let done = match patiently(&session, destination, &sql).await {
         Err(error) if is_lost(&error) => settle(destination, kept.as_deref(), error).await,
         other => other,
     };
     done?;
+    fail_point!("postgres::a-database-is-renamed");
     session.close().await;
     Ok(Published {
         database: ObjectName::one(&destination.target),

@@ -13,6 +13,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::sync::Arc;
 
+use fail::fail_point;
 use model::{Clock, Obstacle, ServerExecutionId, SystemClock};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempPath;
@@ -109,6 +110,7 @@ impl Publishing {
         let target = self.site.file(&self.name);
         self.refuse_side_files()?;
         no_clobber(working, &target)?;
+        fail_point!("sqlite::a-file-has-its-name");
         self.sync_directory()
     }
 
@@ -128,6 +130,7 @@ impl Publishing {
             return Err(SqliteError::TargetInUse { path: target });
         }
         let kept = self.keep(&target)?;
+        fail_point!("sqlite::the-old-file-is-kept");
         let renamed = working.persist(&target);
         if let Err(error) = renamed {
             // The old file still has its name; only the second one is taken back.
