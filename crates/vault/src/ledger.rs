@@ -30,6 +30,11 @@ impl Ledger {
         self.entries().stored
     }
 
+    /// Every pack that a writer opened, put or not: the answer to a put may have stayed out.
+    pub(crate) fn all(&self) -> Vec<PackId> {
+        self.entries().packs.keys().copied().collect()
+    }
+
     /// A pack with sealed frames that was never put.
     pub(crate) fn missing(&self) -> Option<PackId> {
         let entries = self.entries();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fail::fail_point;
+use futures::{StreamExt, stream};
 use model::{SavesetId, ServerExecutionId};
 
 use crate::fate::DeadOrAlive;
@@ -13,11 +14,14 @@ use crate::pins::{Pin, Renewal};
 use crate::seal::{Kind, seal_json};
 use crate::store::PutNew;
 use crate::{
-    Manifest, ManifestDraft, PackPrefix, PackWriter, Saveset, SealedPack, Vault, VaultError,
+    Manifest, ManifestDraft, PackId, PackPrefix, PackWriter, Saveset, SealedPack, Vault, VaultError,
 };
 
 /// How often a saveset id is sought when others take theirs at the same moment.
 const ID_TRIES: u64 = 20;
+
+/// How many packs of an attempt that failed are removed at the same time.
+const REMOVED_AT_ONCE: usize = 8;
 
 /// One attempt to write a saveset. Dropped without commit it leaves its pin and maybe packs: whoever
 /// then [declares it dead](Vault::declare_dead) takes the pin away.
@@ -110,6 +114,15 @@ impl Vault {
                 })
             }
         }
+    }
+
+    async fn remove_packs(&self, packs: Vec<PackId>) {
+        let removed = stream::iter(packs).map(|pack| async move {
+            if let Err(error) = self.0.store.delete(&pack.path()).await {
+                tracing::info!(%pack, %error, "a pack of a run that failed is left to the sweep");
+            }
+        });
+        removed.buffer_unordered(REMOVED_AT_ONCE).collect().await
     }
 
     /// Above every manifest, tombstone and pin: the next id, or as many further as `rank` says. A pin
@@ -238,15 +251,29 @@ impl SavesetWriter {
         Ok(saveset)
     }
 
-    /// Gives the attempt up: puts its tombstone.
+    /// Gives the attempt up: puts its tombstone, and removes its packs, which nobody can refer to any
+    /// more. What cannot be removed now is left to the sweep.
     ///
     /// # Errors
     /// What the store says; the pin then stays.
     pub async fn abandon(self, reason: &str) -> Result<DeadOrAlive, VaultError> {
         let id = self.pin.saveset_id;
-        let vault = self.vault.clone();
+        let (vault, ledger) = (self.vault.clone(), self.ledger.clone());
         self.renewal.stop().await;
-        vault.declare_dead(id, reason).await
+        let settled = vault.declare_dead(id, reason).await;
+        match settled {
+            Ok(DeadOrAlive::Committed(_)) => settled,
+            Ok(DeadOrAlive::Dead) => {
+                vault.remove_packs(ledger.all()).await;
+                settled
+            }
+            // A disk that is full has no room for a tombstone before something goes. This attempt
+            // cannot commit any more: its writer ends here, before it has begun to.
+            Err(_) => {
+                vault.remove_packs(ledger.all()).await;
+                vault.declare_dead(id, reason).await
+            }
+        }
     }
 
     async fn unpin(self) {

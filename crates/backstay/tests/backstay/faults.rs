@@ -11,7 +11,7 @@ use testkit::postgres::Server as Postgres;
 use crate::http::{Api, quoted};
 
 /// Incompressible rows: more than the largest file that the small disk of a test can hold.
-const ROWS: &str = "CREATE TABLE random AS SELECT i AS id, decode(string_agg(md5(i || '.' || j), ''), 'hex') AS bytes
+pub const ROWS: &str = "CREATE TABLE random AS SELECT i AS id, decode(string_agg(md5(i || '.' || j), ''), 'hex') AS bytes
     FROM generate_series(1, 60000) i, generate_series(1, 40) j GROUP BY i";
 
 fn shop() -> Postgres {
@@ -22,7 +22,7 @@ fn shop() -> Postgres {
 }
 
 /// The same command behind another program, which runs what it is given.
-fn behind(wrapper: &[&str], command: &Command) -> Command {
+pub fn behind(wrapper: &[&str], command: &Command) -> Command {
     let mut wrapped = Command::new(wrapper[0]);
     wrapped
         .args(&wrapper[1..])

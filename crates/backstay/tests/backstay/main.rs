@@ -15,6 +15,7 @@ mod contract_live;
 mod crash_points;
 mod demo;
 mod faults;
+mod full_disk;
 mod hanging;
 mod http;
 mod interrupted;

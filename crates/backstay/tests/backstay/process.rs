@@ -144,6 +144,12 @@ impl Server {
         self.folder.path()
     }
 
+    /// That path as the process sees it, which may have disks of its own.
+    pub fn sees(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder().join("data")
     }

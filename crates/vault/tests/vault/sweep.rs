@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use testkit::{Fault, FaultyStore, Operation, Rule, Times};
-use vault::{Saveset, SweepReport, Vault, VaultError};
+use vault::{DeadOrAlive, Saveset, SavesetState, SweepReport, Vault, VaultError};
 
 use crate::sample::{
     self, Keys, SHORT, content, execution, fill, local, memory, noise, objects, owner, put, read,
@@ -103,10 +103,51 @@ async fn must_16_packs_of_a_run_under_way_stay_and_go_when_it_is_dead() {
         let report = sweep(&vault).await;
         assert_eq!((report.packs, report.live), (3, 3));
     }
-    writer.abandon("a test").await.unwrap();
+    // As after a crash: nobody has given it up in order.
+    let id = writer.saveset_id();
+    drop(writer);
+    vault.declare_dead(id, "a test").await.unwrap();
     assert_eq!(sweep(&vault).await.marked, 3);
     assert_eq!(sweep(&vault).await.removed, 3);
     assert!(paths(&*store).await.is_empty());
+}
+
+#[tokio::test]
+async fn must_18_a_run_that_gives_up_takes_its_own_packs_along() {
+    let (keys, store) = (Keys::new(), memory());
+    let vault = keys.create(store.clone()).await;
+    let kept = sample::write(&vault, 1, 1).await.unwrap();
+    let before = objects(&*store, "packs").await;
+    let writer = vault.begin(execution(2, 1), Some(kept.id())).await.unwrap();
+    fill(&writer, 1).await.unwrap();
+    assert_eq!(objects(&*store, "packs").await.len(), before.len() + 3);
+    writer.abandon("a test").await.unwrap();
+    assert_eq!(objects(&*store, "packs").await, before);
+}
+
+#[tokio::test]
+async fn must_18_a_run_that_gives_up_on_a_full_disk_makes_room_for_its_tombstone() {
+    let (keys, inner) = (Keys::new(), memory());
+    let store = FaultyStore::new(inner.clone());
+    keys.create(inner.clone()).await;
+    let vault = keys.open(Arc::new(store.clone())).await.unwrap();
+    let vault = vault.with_limits(SHORT);
+    vault.own(&owner()).await.unwrap();
+    let writer = vault.begin(execution(1, 1), None).await.unwrap();
+    fill(&writer, 1).await.unwrap();
+    // As often as it is tried before something is removed.
+    for n in 1..=SHORT.tries as usize {
+        let full = Rule::new(Operation::Put, "manifests/*", Times::Nth(n), Fault::Error);
+        store.inject(full);
+    }
+    let id = writer.saveset_id();
+    assert!(matches!(
+        writer.abandon("a test").await.unwrap(),
+        DeadOrAlive::Dead
+    ));
+    assert!(objects(&*inner, "packs").await.is_empty());
+    let states = vault.saveset_states().await.unwrap();
+    assert!(matches!(states[&id], SavesetState::Tombstone(_)));
 }
 
 #[tokio::test]
