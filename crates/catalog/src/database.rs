@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
+use sqlx::Connection as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -51,6 +52,11 @@ impl Database {
                 .acquire_timeout(PATIENCE)
                 .idle_timeout(None)
                 .max_lifetime(None)
+                // SQLite ends a transaction by itself when the disk is full, and the driver does
+                // not know: such a connection would refuse every later transaction.
+                .before_acquire(|connection, _| {
+                    Box::pin(async move { Ok(!connection.is_in_transaction()) })
+                })
         };
         Ok(Database {
             write: pool(1).connect_with(options.clone()).await?,
@@ -136,4 +142,29 @@ pub(crate) fn is_duplicate(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .is_some_and(|cause| cause.is_unique_violation())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_and_nothing_is_lost_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("catalog.db"))
+            .await
+            .unwrap();
+        let run = async |sql: &'static str| sqlx::query(sql).execute(database.write()).await;
+        run("CREATE TABLE t (x BLOB)").await.unwrap();
+        run("PRAGMA max_page_count = 20").await.unwrap();
+        let mut tx = database.begin().await.unwrap();
+        let large = sqlx::query("INSERT INTO t VALUES (zeroblob(1000000))");
+        let full = large.execute(&mut *tx).await.unwrap_err();
+        assert!(matches!(full.into(), CatalogError::DiskFull));
+        drop(tx);
+        let mut tx = database.begin().await.unwrap();
+        let small = sqlx::query("INSERT INTO t VALUES (1)");
+        small.execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
 }
