@@ -339,7 +339,7 @@ fn index_of(input: &ExportInput, outcome: &ExportOutcome) -> String {
         .iter()
         .map(|database| {
             serde_json::json!({
-                "name": database.name.to_string(),
+                "name": database.name.last(),
                 "directory": database.directory,
             })
         })

@@ -100,6 +100,10 @@ impl ExportArgs {
             streams: usize::from(self.streams),
             progress: shown.clone(),
         };
+        let unit = match input.saveset.manifest().contents.site_type {
+            SiteType::Postgresql => "rows",
+            SiteType::Sqlite => "pages",
+        };
         let outcome = until_stopped(input).await;
         shown.end();
         let outcome = outcome.map_err(|fault| CommandError::Database {
@@ -108,7 +112,7 @@ impl ExportArgs {
         })?;
         context
             .output
-            .show(&summary(directory, &outcome), summary_text)?;
+            .show(&summary(directory, &outcome, unit), summary_text)?;
         Ok(if !outcome.errors.is_empty() {
             Exit::Failed
         } else if shown.has_warned() {
@@ -142,7 +146,7 @@ impl ExportArgs {
             ))
         })?;
         match vault.open_saveset(id).await {
-            Err(VaultError::Missing { .. }) => Err(CommandError::Failed(format!(
+            Err(VaultError::NoSaveset { .. }) => Err(CommandError::Failed(format!(
                 "the vault has no saveset {id}; --list instead of it shows which there are"
             ))),
             opened => opened.map_err(in_vault),
@@ -157,7 +161,8 @@ impl ExportArgs {
             let name =
                 ObjectName::database(text).map_err(|e| CommandError::Usage(e.to_string()))?;
             if !there.contains(&name) {
-                let there: Vec<String> = there.iter().map(ToString::to_string).collect();
+                let there: Vec<&str> = there.iter().map(ObjectName::last).collect();
+                let name = name.last();
                 return Err(CommandError::Usage(format!(
                     "the saveset holds no database {name}; it holds {}",
                     there.join(", ")
@@ -228,20 +233,20 @@ fn vault_url(text: &str) -> Result<String, CommandError> {
     Ok(text.to_owned())
 }
 
-fn summary(directory: &Path, outcome: &ExportOutcome) -> Value {
+fn summary(directory: &Path, outcome: &ExportOutcome, unit: &str) -> Value {
     let databases: Vec<Value> = outcome
         .databases
         .iter()
         .map(|database| {
             json!({
-                "database": database.name.to_string(),
+                "database": database.name.last(),
                 "directory": directory.join(&database.directory).display().to_string(),
             })
         })
         .collect();
     json!({
         "databases": databases,
-        "rows": outcome.rows,
+        unit: outcome.rows,
         "bytes_read": outcome.bytes_read,
         "errors": outcome.errors,
     })
@@ -256,9 +261,14 @@ fn summary_text(summary: &Value) -> String {
             output::text(database, "directory")
         ));
     }
+    let unit = if summary["pages"].is_null() {
+        "rows"
+    } else {
+        "pages"
+    };
     lines.push(format!(
-        "{} rows; {} read from the vault, every byte of it checked.",
-        output::number(summary, "rows"),
+        "{} {unit}; {} read from the vault, every byte of it checked.",
+        output::number(summary, unit),
         byte_count(output::number(summary, "bytes_read"))
     ));
     for error in summary["errors"].as_array().into_iter().flatten() {

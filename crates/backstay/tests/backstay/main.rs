@@ -14,6 +14,7 @@ mod connections;
 mod contract_live;
 mod crash_points;
 mod demo;
+mod export;
 mod faults;
 mod full_disk;
 mod hanging;

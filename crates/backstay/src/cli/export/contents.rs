@@ -29,7 +29,7 @@ fn damaged(id: &str, why: &str) -> Value {
 
 fn one(saveset: &Saveset) -> Value {
     let contents = &saveset.manifest().contents;
-    let databases: Vec<String> = contents.databases.iter().map(ToString::to_string).collect();
+    let databases: Vec<&str> = contents.databases.iter().map(|name| name.last()).collect();
     let rows = contents.tables.iter().map(|table| table.plain_bytes);
     json!({
         "saveset_id": saveset.id().to_string(),
