@@ -97,7 +97,11 @@ async fn a_loaded_export(version: u32, format: ExportFormat) {
     assert_eq!(exported.progress.warnings(), Vec::<String>::new());
     let target = load_into_new(version, &exported);
     assert_equal(&before, &rows_of(&target, "shop").await);
-    similar(&source.dump_schema("shop"), &target.dump_schema("shop"));
+    // Roles of a policy are listed by their OIDs, which follow the order of globals.sql now.
+    let found = target
+        .dump_schema("shop")
+        .replace("TO clerk, reader", "TO reader, clerk");
+    similar(&source.dump_schema("shop"), &found);
     assert_eq!(
         about_database(&source, "shop"),
         about_database(&target, "shop")
