@@ -116,7 +116,7 @@ pub fn facts(facts: &[(&str, String)]) -> String {
 }
 
 /// Texts come from databases and other people: no control character of theirs reaches a terminal.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\n' {

@@ -131,6 +131,14 @@ pub enum CatalogError {
         /// The restore.
         execution: ExecutionId,
     },
+    /// One verification of a saveset at a time.
+    #[error("saveset {saveset} of site {site} is being verified already")]
+    VerificationRunning {
+        /// Its site.
+        site: SiteId,
+        /// Which one.
+        saveset: SavesetId,
+    },
     /// A restore was asked for with a job that says nothing about what to restore.
     #[error("job {0:?} is no restore: it does not say which saveset it restores, and where to")]
     NoRestoreSettings(String),
@@ -258,6 +266,7 @@ impl Fault for CatalogError {
             Self::KeyReused { .. } => "idempotency-key-reused",
             Self::SavesetRetained { .. } => "saveset-retained",
             Self::SavesetInUse { .. } => "saveset-in-use",
+            Self::VerificationRunning { .. } => "verification-running",
             Self::NoRestoreSettings(_) => "no-restore-settings",
             Self::UnusableToken => "unusable-token",
             Self::Newer { .. } => "catalog-newer",
@@ -300,6 +309,7 @@ impl Fault for CatalogError {
             | Self::KeyReused { .. }
             | Self::SavesetRetained { .. }
             | Self::SavesetInUse { .. }
+            | Self::VerificationRunning { .. }
             | Self::Newer { .. } => Blame::Conflict,
             Self::Locked { .. } | Self::Busy(_) | Self::DiskFull => Blame::Busy,
             Self::Damaged(_) | Self::SealBroken { .. } => Blame::Damaged,
@@ -326,6 +336,9 @@ impl Fault for CatalogError {
             }
             Self::SavesetInUse { execution, .. } => {
                 format!("Wait until execution {execution} has ended, or abort it.")
+            }
+            Self::VerificationRunning { .. } => {
+                "GET the saveset to see how far it is; it cannot be verified twice at once.".to_owned()
             }
             Self::StaleVersion { .. } => {
                 "Read it again, and send the change with its new ETag.".to_owned()

@@ -9,6 +9,7 @@
 //!         │                                       settle: whoever finds a run dead
 //!         ├─ lists      executions (a page), execution_steps (all, in bounded memory)
 //!         ├─ savesets   savesets, set_retained, condemn_saveset ──► mark_deleted
+//!         ├─ verifying  begin_verification ──► verification_progress ──► end_verification
 //!         └─ tokens     first_token, verify_token
 //! ```
 //!
@@ -54,6 +55,7 @@ mod sites;
 mod stored;
 mod tokens;
 mod transitions;
+mod verifications;
 
 pub use adopt::{Adopted, AdoptedJob, AdoptedSaveset, Adoption};
 pub use catalog::Catalog;
@@ -71,3 +73,6 @@ pub use secrets::{SecretChange, SecretsChange, SiteKeys};
 pub use sites::SiteRecord;
 pub use tokens::Principal;
 pub use transitions::{Ending, Settled};
+pub use verifications::{
+    Concerned, DamagedObject, Verification, VerificationEnd, VerificationStatus,
+};

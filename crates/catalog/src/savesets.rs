@@ -5,7 +5,8 @@ use model::{ExecutionId, JobId, Moment, RunType, SavesetId, SiteId};
 use crate::database::Connection;
 use crate::sites::check_version;
 use crate::stored::{as_i64, as_u64, id_from, maybe_id, site_from, word_from};
-use crate::{Catalog, CatalogError, Execution, Page, Rows};
+use crate::verifications::VerificationRow;
+use crate::{Catalog, CatalogError, Execution, Page, Rows, Verification};
 
 /// What a successful backup has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,11 @@ pub struct SavesetRecord {
     pub version: i64,
     /// Its deletion is decided and under way. Not looked at when a saveset is recorded.
     pub is_condemned: bool,
+    /// A verification has found it damaged, and none that looked as closely has found it sound
+    /// since. Not looked at when a saveset is recorded.
+    pub is_damaged: bool,
+    /// The newest one. Not looked at when a saveset is recorded.
+    pub verification: Option<Verification>,
 }
 
 impl SavesetRecord {
@@ -57,6 +63,8 @@ impl SavesetRecord {
             is_retained: false,
             version: 1,
             is_condemned: false,
+            is_damaged: false,
+            verification: None,
         }
     }
 }
@@ -76,6 +84,9 @@ struct SavesetRow {
     is_retained: bool,
     version: i64,
     is_condemned: bool,
+    is_damaged: bool,
+    #[sqlx(flatten)]
+    verification: VerificationRow,
 }
 
 macro_rules! select_savesets {
@@ -83,8 +94,12 @@ macro_rules! select_savesets {
         concat!(
             "SELECT site_id, saveset_id, job_id, job_name, execution_id, run_type, start_time,
                     end_time, backup_set_size, bytes_stored, is_retained, version,
-                    (condemned_at IS NOT NULL) AS is_condemned
-             FROM saveset WHERE deleted_at IS NULL AND ",
+                    (condemned_at IS NOT NULL) AS is_condemned,
+                    (damaged_at IS NOT NULL) AS is_damaged,
+                    status, thorough, asked_at, began_at, ended_at, bytes_total, bytes_done,
+                    damaged, damaged_count, detail
+             FROM saveset LEFT JOIN verification ON of_site = site_id AND of_saveset = saveset_id
+             WHERE deleted_at IS NULL AND ",
             $rest
         )
     };
@@ -106,6 +121,8 @@ impl SavesetRow {
             is_retained: self.is_retained,
             version: self.version,
             is_condemned: self.is_condemned,
+            is_damaged: self.is_damaged,
+            verification: self.verification.into_verification()?,
         })
     }
 }

@@ -195,7 +195,8 @@ pub(crate) async fn insert_site(
 }
 
 async fn forget(tx: &mut Connection, site: &SiteId) -> Result<(), CatalogError> {
-    const STATEMENTS: [&str; 7] = [
+    const STATEMENTS: [&str; 8] = [
+        "DELETE FROM verification WHERE of_site = $1",
         "DELETE FROM idempotency WHERE site_id = $1",
         "DELETE FROM saveset WHERE site_id = $1",
         "DELETE FROM execution_notes WHERE execution_id IN

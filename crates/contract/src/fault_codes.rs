@@ -57,6 +57,10 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("saveset-retained", "The saveset is protected."),
     ("seal-broken", "A sealed secret does not open."),
     ("site-busy", "A restore into the site has not ended."),
+    (
+        "verification-running",
+        "The saveset is being verified already.",
+    ),
     ("unusable-token", "A token that no HTTP header can carry."),
     // jobs
     (

@@ -82,9 +82,13 @@ pub use refusal::Refusal;
 pub use restores::{
     Plan, PlanObstacle, RestoreDraft, RestoreJobSettings, RestoreRequest, parse_restore,
 };
-pub use savesets::{Saveset, SavesetPatch, parse_saveset_patch};
+pub use savesets::{
+    Concerned, DamagedObject, Saveset, SavesetPatch, Verification, VerifyRequest,
+    parse_saveset_patch, parse_verify,
+};
 pub use sites::{
     CheckedThing, CreatedSite, PasswordChange, RecoveryKeyAnswer, Site, SiteCheck,
     SiteConnectionBody, SiteDraft, SiteRequest, SiteVault, parse_site, replace_site,
     site_target_type,
 };
+pub use words::READ_ONLY;

@@ -342,7 +342,7 @@ operations! {
     /// Deletes a retained copy.
     DeleteSaveset Delete "/sites/{site_id}/savesets/{saveset_id}" Token built CHANGE [404, 409, 412, 413, 415];
     /// Reads every byte of a retained copy.
-    VerifySaveset Post "/sites/{site_id}/savesets/{saveset_id}/verify" Token later NONE [];
+    VerifySaveset Post "/sites/{site_id}/savesets/{saveset_id}/verify" Token built NONE [400, 403, 404, 409, 413, 415, 502];
     /// What a restore put aside.
     ListKeptObjects Get "/sites/{site_id}/kept-objects" Token later NONE [];
     /// Puts it back.

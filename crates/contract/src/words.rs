@@ -71,6 +71,32 @@ pub(crate) fn site_target_type() -> Object {
     words(places.to_vec(), false, "Where the site's vault is.")
 }
 
+/// The method of verification that there is.
+pub const READ_ONLY: &str = "READ_ONLY";
+
+pub(crate) fn verification_method() -> Object {
+    let text = "Every byte is read, and its seal opened.";
+    words(vec![READ_ONLY.to_owned()], false, text)
+}
+
+pub(crate) fn verification_status() -> Object {
+    let statuses = ["QUEUED", "RUNNING", "SUCCESSFUL", "FAILED", "ABORTED"].map(str::to_owned);
+    words(
+        statuses.to_vec(),
+        false,
+        "FAILED: something is damaged. ABORTED: it did not come to its end, nothing is known.",
+    )
+}
+
+pub(crate) fn concerned_kind() -> Object {
+    let kinds = ["SAVESET", "DICTIONARY", "ROWS"].map(str::to_owned);
+    words(
+        kinds.to_vec(),
+        false,
+        "All of it, a part of the dictionary, or rows of a table.",
+    )
+}
+
 /// A moment that may be null.
 pub(crate) fn moment_or_null() -> Object {
     moment_object(true)

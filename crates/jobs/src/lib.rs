@@ -42,6 +42,7 @@ mod runner;
 mod safekeeping;
 mod site;
 mod sweep;
+mod verify;
 mod words;
 
 use std::collections::HashMap;
@@ -107,6 +108,7 @@ struct Inner {
     /// When each vault was swept last by this server.
     swept: std::sync::Mutex<HashMap<SiteId, Moment>>,
     preparations: prepare::Preparations,
+    verifications: verify::Verifications,
     /// Held by the one adoption: two of one vault would both find it free.
     adopting: Mutex<()>,
 }
@@ -154,6 +156,7 @@ impl Jobs {
                 vaults: Mutex::default(),
                 swept: std::sync::Mutex::default(),
                 preparations,
+                verifications: verify::Verifications::default(),
                 adopting: Mutex::default(),
             }),
         }

@@ -33,6 +33,10 @@ impl Jobs {
     /// # Errors
     /// Only when the catalog cannot be read or written.
     pub async fn recover(&self) -> Result<(), JobsError> {
+        self.inner
+            .catalog
+            .interrupt_verifications(crate::verify::STOPPED)
+            .await?;
         for execution in self.inner.catalog.unfinished().await? {
             match (execution.status, execution.job_type) {
                 (ExecutionStatus::Queued, JobType::Backup) => {}

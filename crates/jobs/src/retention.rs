@@ -82,6 +82,7 @@ impl Inner {
         site: &SiteId,
         saveset: SavesetId,
     ) -> Result<(), JobsError> {
+        self.stop_verification(site, saveset);
         vault.drop_saveset(saveset).await?;
         fail_point!("jobs::a-condemned-saveset-is-dropped");
         Ok(self.catalog.mark_deleted(site, saveset).await?)

@@ -252,5 +252,7 @@ pub(crate) fn record_of(saveset: &Saveset, site: &SiteId) -> SavesetRecord {
         is_retained: false,
         version: 1,
         is_condemned: false,
+        is_damaged: false,
+        verification: None,
     }
 }

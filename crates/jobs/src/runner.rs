@@ -37,13 +37,16 @@ impl Jobs {
             }
         }
         self.stop_all();
-        let all_ended = async { while at_work.join_next().await.is_some() {} };
+        let all_ended = async {
+            self.stop_verifications().await;
+            while at_work.join_next().await.is_some() {}
+        };
         if tokio::time::timeout(SHUTDOWN_LIMIT, all_ended)
             .await
             .is_err()
         {
             tracing::error!(
-                "some executions did not stop within {} s; the next start decides what became of them",
+                "some executions or verifications did not stop within {} s; the next start decides what became of them",
                 SHUTDOWN_LIMIT.as_secs()
             );
         }

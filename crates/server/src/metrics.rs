@@ -39,6 +39,11 @@ struct JobLabels {
     job_name: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SiteLabels {
+    site_id: String,
+}
+
 type Durations = Family<OperationLabels, Histogram, fn() -> Histogram>;
 
 /// Counted while requests are answered; the rest is read from the catalog when asked for.
@@ -90,6 +95,7 @@ pub(crate) async fn text(state: &ServerState) -> Result<String, Problem> {
     state.metrics().register(&mut registry);
     add_executions(state, &mut registry).await?;
     add_jobs(state, &mut registry).await?;
+    add_damaged(state, &mut registry).await?;
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|fault| Problem::internal(format!("metrics: {fault}")))?;
     Ok(text)
@@ -144,6 +150,25 @@ async fn add_jobs(state: &ServerState, registry: &mut Registry) -> Result<(), Ca
         age,
     );
     registry.register("savesets", "Savesets that the job has", copies);
+    Ok(())
+}
+
+/// An alert should look for anything above 0.
+async fn add_damaged(state: &ServerState, registry: &mut Registry) -> Result<(), CatalogError> {
+    let gauge = Family::<SiteLabels, Gauge>::default();
+    for (site, count) in state.catalog().damaged_savesets().await? {
+        let labels = SiteLabels {
+            site_id: site.to_string(),
+        };
+        gauge
+            .get_or_create(&labels)
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    registry.register(
+        "savesets_damaged",
+        "Savesets that a verification found damaged",
+        gauge,
+    );
     Ok(())
 }
 

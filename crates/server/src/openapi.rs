@@ -10,10 +10,12 @@ use strum::IntoEnumIterator;
 use crate::routes;
 
 /// Schemas of answers: all their keys are always present.
-const ANSWERS: [&str; 19] = [
+const ANSWERS: [&str; 22] = [
     "AdoptedSite",
     "CheckedThing",
+    "Concerned",
     "CreatedSite",
+    "DamagedObject",
     "Execution",
     "ExecutionPhase",
     "Job",
@@ -30,11 +32,12 @@ const ANSWERS: [&str; 19] = [
     "Site",
     "SiteCheck",
     "Skipped",
+    "Verification",
 ];
 
 /// Schemas in which a name that is not known is refused. Not those of a whole job or site: a PUT
 /// takes what a GET gives, read-only fields too.
-const CLOSED: [&str; 10] = [
+const CLOSED: [&str; 11] = [
     "AdoptRequest",
     "ExecuteRequest",
     "Exclusion",
@@ -45,6 +48,7 @@ const CLOSED: [&str; 10] = [
     "SavesetPatch",
     "SiteVault",
     "TargetSiteDetails",
+    "VerifyRequest",
 ];
 
 /// The document as text.

@@ -2,8 +2,9 @@
 
 use catalog::{JobRecord, Notes, PhaseRecord, SavesetRecord, SiteRecord};
 use contract::{
-    Execution, ExecutionPhase, Job, JobSettings, LastExecutionDetails, ListedJob, ListedObject,
-    OneExecution, Saveset, Site, Skipped, site_target_type,
+    Concerned, DamagedObject, Execution, ExecutionPhase, Job, JobSettings, LastExecutionDetails,
+    ListedJob, ListedObject, OneExecution, READ_ONLY, Saveset, Site, Skipped, Verification,
+    site_target_type,
 };
 use model::{BrowsedObject, Moment};
 
@@ -128,6 +129,40 @@ pub(crate) fn saveset(record: &SavesetRecord) -> Saveset {
         backup_set_size: record.backup_set_size,
         bytes_stored: record.bytes_stored,
         is_saveset_retained: record.is_retained,
+        is_saveset_damaged: record.is_damaged,
+        verification: record.verification.as_ref().map(verification),
+    }
+}
+
+fn verification(record: &catalog::Verification) -> Verification {
+    Verification {
+        status: record.status.to_string(),
+        method: READ_ONLY.to_owned(),
+        thorough: record.thorough,
+        asked_time: record.asked_at,
+        start_time: record.start_time,
+        end_time: record.end_time,
+        bytes: record.bytes_done,
+        bytes_total: record.bytes_total,
+        damaged: record.damaged.iter().map(damaged_object).collect(),
+        damaged_count: record.damaged_count,
+        detail: record.detail.clone(),
+    }
+}
+
+fn damaged_object(found: &catalog::DamagedObject) -> DamagedObject {
+    let concerns = found.concerns.iter().map(|concerned| Concerned {
+        kind: concerned.kind.clone(),
+        database: concerned.database.clone(),
+        object_name: concerned.name.clone(),
+        rows: concerned.rows,
+        detail: concerned.text.clone(),
+    });
+    DamagedObject {
+        object: found.object.clone(),
+        frame: found.frame,
+        what: found.what.clone(),
+        concerns: concerns.collect(),
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod site;
 mod status;
 mod try_;
 mod vault_option;
+mod verify;
 mod version;
 
 use std::path::PathBuf;

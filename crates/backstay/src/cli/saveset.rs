@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use crate::cli::verify::{VerifyArgs, damages, verified};
 use crate::cli::{Context, job_id};
 use crate::error::CommandError;
 use crate::exit::Exit;
@@ -39,6 +40,8 @@ pub(crate) enum SavesetCommand {
         /// The saveset's id
         saveset: String,
     },
+    /// Read every byte of a saveset and check it; fails when something is damaged
+    Verify(VerifyArgs),
     /// Delete a saveset that is not protected
     Delete {
         /// The site's id
@@ -77,6 +80,7 @@ impl SavesetCommand {
             SavesetCommand::Unprotect { site, saveset } => {
                 retain(context, &site, &saveset, false).await?;
             }
+            SavesetCommand::Verify(args) => return args.run(context).await,
             SavesetCommand::Delete { site, saveset } => {
                 client
                     .delete(&["sites", &site, "savesets", &saveset])
@@ -119,6 +123,7 @@ fn table(savesets: &Value) -> String {
             ("SIZE", &|s| output::bytes(s, "backup_set_size")),
             ("STORED", &|s| output::bytes(s, "bytes_stored")),
             ("PROTECTED", &|s| protected(s).to_owned()),
+            ("VERIFIED", &|s| verified(s)),
         ],
     )
 }
@@ -131,8 +136,9 @@ fn protected(saveset: &Value) -> &'static str {
     }
 }
 
-fn one(saveset: &Value) -> String {
-    output::facts(&[
+/// A saveset for people.
+pub(crate) fn one(saveset: &Value) -> String {
+    let mut shown = output::facts(&[
         ("Saveset", text(saveset, "saveset_id")),
         ("Job", text(saveset, "job_id")),
         ("Execution", text(saveset, "execution_id")),
@@ -142,5 +148,9 @@ fn one(saveset: &Value) -> String {
         ("Size", output::bytes(saveset, "backup_set_size")),
         ("Stored", output::bytes(saveset, "bytes_stored")),
         ("Protected", protected(saveset).to_owned()),
-    ])
+        ("Verified", verified(saveset)),
+        ("", text(&saveset["verification"], "detail")),
+    ]);
+    shown.push_str(&damages(&saveset["verification"]));
+    shown
 }

@@ -145,6 +145,8 @@ async fn what_was_recorded_out_of_the_vault_stands_when_its_execution_is_settled
         is_retained: false,
         version: 1,
         is_condemned: false,
+        is_damaged: false,
+        verification: None,
     };
     world.catalog.record_saveset(&record).await.unwrap();
     world.later(3_600);

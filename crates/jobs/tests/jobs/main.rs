@@ -12,3 +12,4 @@ mod restore;
 mod retention;
 mod sites;
 mod sweep;
+mod verify;

@@ -45,8 +45,6 @@ later! {
     delete_schedule DeleteSchedule delete "/sites/{site_id}/jobs/{job_id}/schedules/{schedule_id}" "schedules";
     /// When a job runs next.
     next_runs NextRuns get "/sites/{site_id}/jobs/{job_id}/next-runs" "schedules";
-    /// Reads every byte of a retained copy.
-    verify_saveset VerifySaveset post "/sites/{site_id}/savesets/{saveset_id}/verify" "savesets";
     /// What a restore put aside.
     list_kept_objects ListKeptObjects get "/sites/{site_id}/kept-objects" "restores";
     /// Puts back what a restore put aside.
@@ -67,7 +65,6 @@ pub(crate) fn routes() -> OpenApiRouter<ServerState> {
             delete_schedule
         ))
         .routes(routes!(next_runs))
-        .routes(routes!(verify_saveset))
         .routes(routes!(list_kept_objects))
         .routes(routes!(undo_kept_object))
         .routes(routes!(delete_kept_object))

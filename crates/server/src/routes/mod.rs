@@ -48,6 +48,7 @@ fn site_routes() -> OpenApiRouter<ServerState> {
             savesets::patch_saveset,
             savesets::delete_saveset
         ))
+        .routes(routes!(savesets::verify_saveset))
 }
 
 fn job_routes() -> OpenApiRouter<ServerState> {

@@ -4,10 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use contract::{PageQuery, Saveset, SavesetPatch, parse_saveset_patch, refuse_query};
+use contract::{
+    BASE_PATH, PageQuery, Saveset, SavesetPatch, VerifyRequest, parse_saveset_patch, parse_verify,
+    refuse_query,
+};
 use model::{JobId, SiteId};
 
-use crate::body::{JsonBody, NoBody, if_match, with_etag};
+use crate::body::{JsonBody, MaybeJson, NoBody, if_match, with_etag, with_resource};
 use crate::detached::to_its_end;
 use crate::lists::{list, rows_of};
 use crate::way::{Query, Way};
@@ -123,4 +126,26 @@ pub(crate) async fn delete_saveset(
     })
     .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Reads every byte of a retained copy and checks it.
+///
+/// That takes a while: how far it is, and what it found, is the saveset's `verification`.
+#[utoipa::path(post, path = "/sites/{site_id}/savesets/{saveset_id}/verify", tag = "savesets",
+    request_body = Option<VerifyRequest>,
+    responses((status = 202, description = "It is verified in the background.")))]
+pub(crate) async fn verify_saveset(
+    State(state): State<ServerState>,
+    Query(query): Query,
+    way: Way,
+    MaybeJson(body): MaybeJson,
+) -> Result<Response, Problem> {
+    refuse_query(&query)?;
+    let (site, saveset) = (way.site()?, way.saveset()?);
+    let thorough = parse_verify(body.as_ref())?;
+    let (jobs, id) = (state.jobs().clone(), site.clone());
+    to_its_end(async move { Ok(jobs.verify_saveset(&id, saveset, thorough).await?) }).await?;
+    let location = format!("{BASE_PATH}/sites/{site}/savesets/{saveset}");
+    let id = saveset.to_string();
+    Ok(with_resource(&id, Some(&location), StatusCode::ACCEPTED))
 }

@@ -218,6 +218,19 @@ impl App {
         made.header("x-resource-id").to_owned()
     }
 
+    /// The verification of a saveset, once it has ended.
+    pub async fn verified(&self, path: &str) -> Value {
+        let deadline = tokio::time::Instant::now() + ENDS_WITHIN;
+        loop {
+            let verification = self.get(path).await.must_be(200).json()["verification"].clone();
+            if !verification["end_time"].is_null() {
+                return verification;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{verification}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Runs a job to its end; answers the execution's id.
     pub async fn backup(&self, site: &str, job: &str) -> String {
         let queued = self

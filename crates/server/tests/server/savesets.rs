@@ -126,3 +126,55 @@ async fn a_saveset_is_deleted_but_never_a_protected_one() {
     assert_eq!(run["is_saveset_deleted"], true);
     assert_eq!(run["saveset_id"], saveset);
 }
+
+#[tokio::test]
+async fn a_saveset_is_verified_in_the_background_and_tells_the_result() {
+    let app = App::start().await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    app.backup("shop", &job).await;
+    let saveset = app.get("/sites/shop/savesets").await.json()[0].clone();
+    assert_eq!(saveset["verification"], json!(null));
+    assert_eq!(saveset["is_saveset_damaged"], false);
+    let number = saveset["saveset_id"].to_string();
+    let path = format!("/sites/shop/savesets/{number}");
+    let verify = format!("{path}/verify");
+    app.post(&verify, json!({"method": "VALIDATE"}))
+        .await
+        .must_fail(400, "not-built-yet");
+    app.post(&verify, json!({"method": "GLANCE"}))
+        .await
+        .must_fail(400, "invalid-field");
+    app.call("/sites/shop/savesets/99/verify")
+        .await
+        .must_fail(404, "no-saveset");
+    let body = json!({"method": "read_only", "thorough": true});
+    let begun = app.post(&verify, body).await.must_be(202);
+    assert_eq!(begun.header("x-resource-id"), number);
+    assert!(begun.header("location").ends_with(&path));
+    let ended = app.verified(&path).await;
+    assert_eq!(ended["status"], "SUCCESSFUL", "{ended}");
+    assert_eq!(
+        (&ended["method"], &ended["thorough"]),
+        (&json!("READ_ONLY"), &json!(true))
+    );
+    let listed = app.get("/sites/shop/savesets").await.json();
+    assert_eq!(listed[0]["verification"], ended);
+
+    let manifest = app
+        .dir
+        .path()
+        .join(format!("vault-shop/manifests/{number}"));
+    let mut bytes = std::fs::read(&manifest).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&manifest, bytes).unwrap();
+    app.call(&verify).await.must_be(202);
+    let ended = app.verified(&path).await;
+    assert_eq!(ended["status"], "FAILED", "{ended}");
+    assert_eq!(ended["damaged"][0]["object"], format!("manifests/{number}"));
+    assert_eq!(ended["damaged"][0]["concerns"][0]["kind"], "SAVESET");
+    let metrics = app.get("/metrics").await.must_be(200);
+    let line = "backstay_savesets_damaged{site_id=\"shop\"} 1";
+    assert!(metrics.text.contains(line), "{}", metrics.text);
+}
