@@ -126,9 +126,10 @@ async fn one_verification_of_a_saveset_at_a_time_and_a_restart_ends_it() {
     let (node, job) = Node::with_job(&dir).await;
     let (_, saveset) = node.backed_up(job).await;
     // As a crash in the midst of one leaves it.
+    let shop = site();
     let begun = node
         .catalog()
-        .begin_verification(&site(), saveset, false, "…");
+        .begin_verification(&shop, saveset, false, "…");
     begun.await.unwrap();
     let second = node.jobs.verify_saveset(&site(), saveset, false).await;
     assert_eq!(second.unwrap_err().code(), "verification-running");
