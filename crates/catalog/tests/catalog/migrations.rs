@@ -109,7 +109,7 @@ async fn a_newer_catalog_is_refused_with_both_versions_and_left_alone() {
     let error = open(&data, &world.clock).await.unwrap_err();
     assert_eq!(error.code(), "catalog-newer");
     let text = error.to_string();
-    for part in ["7.8.9", "999", env!("CARGO_PKG_VERSION"), "2 and older"] {
+    for part in ["7.8.9", "999", env!("CARGO_PKG_VERSION"), "3 and older"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(std::fs::read(data.join("catalog.db")).unwrap(), before);

@@ -242,7 +242,6 @@ async fn operations_of_later_versions_are_501() {
         (Method::GET, "/sites/shop/jobs/1/schedules"),
         (Method::POST, "/sites/shop/jobs/1/schedules/preview"),
         (Method::PUT, "/sites/shop/jobs/1/schedules/1"),
-        (Method::POST, "/sites/shop/savesets/1/verify"),
         (Method::GET, "/sites/shop/kept-objects"),
     ] {
         app.send(method, path, None)
