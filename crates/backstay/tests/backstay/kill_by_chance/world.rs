@@ -24,12 +24,14 @@ const ROWS: &str = "SET ROLE backstay_restore;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a failure says: the server that stopped, or the database that is away.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
     "server stopped",
     "stopped while this restore ran",
     "stopped before this restore began",
     "connection",
     "cannot be reached",
+    // Of pg_dumpall, which says no more.
+    "could not connect",
     "terminat",
     "postmaster exit",
     "starting up",
