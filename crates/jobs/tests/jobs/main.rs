@@ -5,6 +5,7 @@
 mod abort;
 mod adopt;
 mod backup;
+mod clock_jumps;
 mod crash;
 mod node;
 mod queue;

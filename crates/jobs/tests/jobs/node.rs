@@ -26,19 +26,23 @@ pub struct Node {
     runner: Option<tokio::task::JoinHandle<()>>,
 }
 
-/// The system's clock, put forward by hand.
+/// The system's clock, put forward or back by hand.
 #[derive(Default)]
-pub struct HurriedClock(Mutex<Duration>);
+pub struct HurriedClock(Mutex<i64>);
 
 impl HurriedClock {
     pub fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap() += by;
+        *self.0.lock().unwrap() += i64::try_from(by.as_micros()).unwrap();
+    }
+
+    pub fn set_back(&self, by: Duration) {
+        *self.0.lock().unwrap() -= i64::try_from(by.as_micros()).unwrap();
     }
 }
 
 impl Clock for HurriedClock {
     fn now(&self) -> Moment {
-        SystemClock.now().plus(*self.0.lock().unwrap())
+        Moment::from_micros(SystemClock.now().as_micros() + *self.0.lock().unwrap())
     }
 }
 

@@ -314,15 +314,28 @@ impl World {
         if ended["status"] == "SUCCESSFUL" {
             self.holds_a_state("copy").await;
             self.postgres.psql("postgres", "DROP DATABASE copy");
-            let left =
-                "SELECT string_agg(datname, ' ') FROM pg_database WHERE datname ~ 'backstay_'";
-            let left = self.postgres.psql("postgres", left);
+            let left = self.left_of(&ended["job_id"]).await;
             assert_eq!(left, "", "after {ended:#} of saveset {}", restore.saveset);
         }
         let left = "SELECT format('DROP DATABASE %I', datname) FROM pg_database WHERE datname ~ 'backstay_'";
         for drop in self.postgres.psql("postgres", left).lines() {
             self.postgres.psql("postgres", drop);
         }
+    }
+
+    /// Working databases of a restore's runs. Those of others may still be in the making: PostgreSQL
+    /// ends a CREATE DATABASE whose client was killed in its own time.
+    async fn left_of(&self, job: &Value) -> String {
+        let all = self.executions().await;
+        let runs = all.iter().filter(|run| run["job_id"] == *job);
+        let names: Vec<String> = runs
+            .map(|run| format!("backstay_{}_", run["execution_id"].as_str().unwrap()))
+            .collect();
+        let sql = format!(
+            "SELECT string_agg(datname, ' ') FROM pg_database WHERE datname ~ '^({})'",
+            names.join("|")
+        );
+        self.postgres.psql("postgres", &sql)
     }
 
     async fn continued(&self, failed: &Value) -> Value {
