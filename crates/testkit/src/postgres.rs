@@ -25,6 +25,7 @@ mod installation;
 mod process;
 
 pub use access::Roles;
+pub use installation::sample;
 
 use std::fs;
 use std::io::Write;

@@ -22,6 +22,7 @@ mod http;
 mod interrupted;
 mod kill;
 mod kill_by_chance;
+mod memory;
 mod openapi_tools;
 mod postgres;
 mod process;

@@ -6,6 +6,7 @@ mod export;
 mod many;
 mod refusals;
 mod round_trip;
+mod samples;
 mod saved;
 mod special;
 mod superuser;

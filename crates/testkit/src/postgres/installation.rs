@@ -43,6 +43,13 @@ impl Installation {
     }
 }
 
+/// A public database as SQL for psql, as the set-up has fetched it: `musicbrainz`, `zabbix`.
+pub fn sample(name: &str) -> String {
+    let file = cache().join(format!("samples/{name}.sql"));
+    fs::read_to_string(&file)
+        .unwrap_or_else(|e| panic!("no database {name}, {SET_UP}: {}: {e}", file.display()))
+}
+
 fn bin_of(version: u32) -> PathBuf {
     let list = cache().join("postgres/versions");
     let text = fs::read_to_string(&list)

@@ -25,7 +25,7 @@ pub fn about_database(server: &Server, name: &str) -> String {
     let sql = "SELECT pg_get_userbyid(datdba), datcollate, datctype, pg_encoding_to_char(encoding),
             datconnlimit, datistemplate, shobj_description(oid, 'pg_database'),
             (SELECT array_agg(g ORDER BY g) FROM (SELECT format('%s %s %s %s', a.grantor::regrole,
-                NULLIF(a.grantee, 0)::regrole, a.privilege_type, a.is_grantable) AS g FROM aclexplode(datacl) a) g),
+                NULLIF(a.grantee, 0)::regrole, a.privilege_type, a.is_grantable) AS g FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a) g),
             (SELECT array_agg(setrole::regrole || ' ' || c ORDER BY setrole::regrole::text, c)
              FROM pg_db_role_setting, unnest(setconfig) c WHERE setdatabase = d.oid),
             (SELECT array_agg(format('%s %s %s %s', oid, lomowner::regrole, lomacl, obj_description(oid, 'pg_largeobject')) ORDER BY oid)
