@@ -89,7 +89,7 @@ impl AdoptArgs {
 
 fn shown(site: &Value) -> String {
     let mut shown = format!(
-        "{}\nAdopted with {} jobs and {} savesets.\n",
+        "{}\nAdopted: jobs {}, savesets {}.\n",
         one(site),
         text(site, "jobs"),
         text(site, "savesets")

@@ -5,6 +5,7 @@
     reason = "test code: a panic is a failure, and a failed test's log goes to stderr"
 )]
 
+mod adopt;
 mod broken_network;
 mod broken_store;
 mod chance;

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use model::{Fault, SavesetId};
+use model::{ExecutionStatus, Fault, SavesetId};
+use testkit::memory_engine::{Stage, Trouble};
 
-use crate::node::{Node, nightly, site};
+use crate::node::{Node, nightly, shop, site};
 
 #[tokio::test]
 async fn a_saveset_is_deleted_on_request_and_its_packs_wait_for_a_day() {
@@ -65,4 +66,28 @@ async fn what_retention_has_dropped_is_marked_before_the_execution_ends() {
     assert!(std::fs::read_dir(marks).unwrap().count() >= 1);
     let report = node.jobs.sweep_site(&site()).await.unwrap();
     assert!(report.waiting >= 1 && report.marked == 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_saveset_that_is_being_restored_is_not_deleted_and_the_restore_ends_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, job) = Node::with_job(&dir).await;
+    let (backup, saveset) = node.backed_up(job).await;
+    node.engine.trouble(Stage::Load, 1, Trouble::Hang);
+    let (_, restore) = node.restore(job, backup, "copy").await;
+    node.engine.reached(Stage::Load, 1).await;
+    let refused = node.jobs.delete_saveset(&site(), saveset).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), "saveset-in-use");
+    assert!(refused.hint().unwrap().contains(&restore.to_string()));
+    node.engine.heal();
+    let ended = node.ended(restore).await;
+    assert_eq!(
+        ended.status,
+        ExecutionStatus::Successful,
+        "{}",
+        ended.status_detail
+    );
+    assert_eq!(node.engine.contents("copy"), Some(shop().contents()));
+    node.jobs.delete_saveset(&site(), saveset).await.unwrap();
 }
