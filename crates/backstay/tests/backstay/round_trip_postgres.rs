@@ -107,6 +107,59 @@ async fn a_database_comes_back_row_for_row_with_least_rights() {
         .complains("shop copy");
 }
 
+#[tokio::test]
+async fn vault_and_recovery_key_alone_bring_a_site_back_on_a_new_server() {
+    let postgres = testkit::postgres::Server::version(17).tcp().start();
+    let roles = postgres.least_rights_role();
+    let old = shop(&postgres, &roles);
+    let key = old.run(&["site", "recovery-key", "pg"]).exits(0).stdout;
+    let run = ["job", "run", "pg", "nightly", "--wait"];
+    old.run(&run).exits(0);
+    let (_, folder) = old.terminate();
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+
+    let new = Server::start_in(tempfile::tempdir().unwrap(), &|command| {
+        command
+            .env("BACKSTAY_ADMIN_TOKEN", TOKEN)
+            .env("BACKSTAY_PG_BIN", postgres.tools_dir());
+    });
+    let vault = folder.path().join("vault");
+    let file = new.folder().join("key");
+    std::fs::write(&file, key).unwrap();
+    let adopt = [
+        "site",
+        "adopt",
+        vault.to_str().unwrap(),
+        "--recovery-key-file",
+        file.to_str().unwrap(),
+        "--take-over",
+    ];
+    // The place of the database is what the vault says; the password is in no vault.
+    Done::of(new.client(&adopt).env("PGPASSWORD", roles.password))
+        .exits(0)
+        .says("jobs 1, savesets 1")
+        .hides(roles.password);
+    let restore = [
+        "restore",
+        "pg",
+        "--job",
+        "nightly",
+        "--latest",
+        "--to",
+        "again",
+        "--wait",
+        "--user",
+        roles.restore,
+    ];
+    let mut restore = new.client(&restore);
+    let done = Done::of(restore.env("BACKSTAY_RESTORE_PASSWORD", roles.password));
+    assert!([0, 3].contains(&done.code), "{done:#?}");
+    let source = digest(&postgres.connect("shop").await).await.unwrap();
+    let restored = digest(&postgres.connect("again").await).await.unwrap();
+    assert_eq!(restored, source);
+    new.run(&run).exits(0).says("SUCCESSFUL");
+}
+
 #[test]
 fn a_check_says_which_rights_are_missing_and_gives_the_sql() {
     let postgres = testkit::postgres::Server::version(15).tcp().start();
