@@ -72,6 +72,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "A backup was given what only a restore takes, or the other way round.",
     ),
     (
+        "bad-selection",
+        "The objects of a job contradict each other, or name nothing.",
+    ),
+    (
         "not-in-saveset",
         "The saveset does not hold what is asked for.",
     ),

@@ -140,6 +140,7 @@ fn parse_object(item: &Value, place: &str) -> Result<AskedObject, Refusal> {
             parent_type,
             include_all: fields.flag("include_all", false)?,
             exclude: parse_exclusions(&fields)?,
+            rename_to: None,
         },
         rename_to,
         place: place.to_owned(),
@@ -155,10 +156,8 @@ fn parse_exclusions(object: &Fields<'_>) -> Result<Vec<ExcludedObject>, Refusal>
         fields.required("object_name")?;
         fields.required("object_type")?;
         let object_type = object_type(&fields, "object_type")?.unwrap_or(ObjectType::Other);
-        excluded.push(ExcludedObject {
-            name: name(&fields, "object_name", object_type)?,
-            object_type,
-        });
+        let name = name(&fields, "object_name", object_type)?;
+        excluded.push(ExcludedObject::new(name, object_type));
     }
     Ok(excluded)
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight,
-    ObjectType, Outcome, Parent, RestoreRequest, Selection, SiteType, Source, SourceRequest,
-    Target,
+    BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight, Outcome,
+    Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
 };
 
 use crate::browse;
@@ -50,23 +49,16 @@ impl PostgresEngine {
     }
 }
 
-/// The one database that is selected, which is all that can be selected so far.
-fn selected_database(selection: &Selection) -> Result<String, PostgresError> {
+/// What is selected, as far as it can be read: one whole database.
+fn selected_database(request: &SourceRequest) -> Result<String, PostgresError> {
     let not_yet = |what: &str| PostgresError::NotBuiltYet { what: what.into() };
-    let [object] = selection.objects.as_slice() else {
-        return Err(not_yet("backing up anything but one whole database"));
-    };
-    let is_root = |name: &model::ObjectName| name.parts() == ["DBC"];
-    if object.object_type != ObjectType::Database
-        || is_root(&object.name)
-        || object.parent_name.as_ref().is_some_and(|p| !is_root(p))
-    {
-        return Err(not_yet("backing up anything but one whole database"));
+    if !request.selection.is_whole() {
+        return Err(not_yet("backing up anything but a whole database"));
     }
-    if !object.include_all || !object.exclude.is_empty() {
-        return Err(not_yet("leaving out objects of a database"));
+    if !request.online {
+        return Err(not_yet("online false"));
     }
-    Ok(object.name.last().to_owned())
+    Ok(request.selection.database.last().to_owned())
 }
 
 #[async_trait]
@@ -108,7 +100,7 @@ impl Engine for PostgresEngine {
         connection: &Connection,
         request: SourceRequest,
     ) -> Outcome<Box<dyn Source>> {
-        let database = selected_database(&request.selection)?;
+        let database = selected_database(&request)?;
         let endpoint = Endpoint::of(connection, None)?.with_database(&database);
         let wanted = Wanted {
             endpoint,
@@ -162,32 +154,35 @@ impl Engine for PostgresEngine {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use model::{ExcludedObject, ObjectName};
+    use model::{DatabaseSelection, ExcludedObject, NoProgress, ObjectName, ObjectType, Scope};
 
     #[test]
-    fn one_whole_database_is_taken_and_everything_else_refused() {
-        let whole = Selection::whole_database("shop");
-        assert_eq!(selected_database(&whole).unwrap(), "shop");
-        let change = |f: fn(&mut Selection)| {
-            let mut other = whole.clone();
-            f(&mut other);
-            selected_database(&other).unwrap_err().to_string()
+    fn a_whole_database_is_taken_and_everything_else_refused() {
+        let whole = SourceRequest {
+            selection: DatabaseSelection::whole(ObjectName::one("shop")),
+            online: true,
+            streams: 1,
+            server_execution_id: "1.1".parse().unwrap(),
+            yield_to_ddl: None,
+            max_snapshot: None,
+            skip_without_rights: false,
+            progress: Arc::new(NoProgress),
         };
-        let refused = [
-            change(|s| s.objects.clear()),
-            change(|s| s.objects.push(s.objects[0].clone())),
-            change(|s| s.objects[0].object_type = ObjectType::Table),
-            change(|s| s.objects[0].name = ObjectName::one("DBC")),
-            change(|s| s.objects[0].parent_name = Some(ObjectName::one("shop"))),
-            change(|s| s.objects[0].include_all = false),
-            change(|s| {
-                s.objects[0].exclude.push(ExcludedObject {
-                    name: ObjectName::one("x"),
-                    object_type: ObjectType::Table,
-                });
-            }),
-        ];
-        assert!(refused.iter().all(|said| said.contains("not built yet")));
+        assert_eq!(selected_database(&whole).unwrap(), "shop");
+        let refused = |change: fn(&mut SourceRequest)| {
+            let mut other = whole.clone();
+            change(&mut other);
+            let said = selected_database(&other).unwrap_err().to_string();
+            assert!(said.contains("not built yet"), "{said}");
+        };
+        refused(|request| request.online = false);
+        refused(|request| {
+            let log = ExcludedObject::new(ObjectName::one("log"), ObjectType::Table);
+            request.selection.scope = Scope::Whole { exclude: vec![log] };
+        });
+        refused(|request| request.selection.scope = Scope::Only(Vec::new()));
     }
 }

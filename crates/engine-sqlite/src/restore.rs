@@ -40,6 +40,11 @@ impl SqliteTarget {
         if request.source_type != SiteType::Sqlite {
             return Err(not_ours("it was made from a PostgreSQL database"));
         }
+        if !request.selection.is_whole() {
+            return Err(SqliteError::NotBuiltYet {
+                what: "restoring a part of a SQLite file".to_owned(),
+            });
+        }
         let [table] = request.tables.as_slice() else {
             return Err(not_ours("it does not hold the pages of exactly one file"));
         };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    ClosingFacts, DictionaryPart, ObjectType, Outcome, Phase, Progress, RowFormat, SegmentReader,
-    Selection, Source, SourcePlan, SourceRequest, TablePlan,
+    ClosingFacts, DictionaryPart, Outcome, Phase, Progress, RowFormat, SegmentReader, Source,
+    SourcePlan, SourceRequest, TablePlan,
 };
 
 use crate::error::{SqliteError, blocking};
@@ -33,7 +33,7 @@ impl SqliteSource {
         site: SiteDirectory,
         request: SourceRequest,
     ) -> Result<Self, SqliteError> {
-        let name = selected(&request.selection)?;
+        let name = selected(&request)?;
         let (place, file, max_age) = (site.clone(), name.clone(), request.max_snapshot);
         let snapshot = blocking(move || {
             let (path, found) = place.existing(&file)?;
@@ -144,26 +144,17 @@ impl SqliteSource {
     }
 }
 
-fn selected(selection: &Selection) -> Result<FileName, SqliteError> {
+fn selected(request: &SourceRequest) -> Result<FileName, SqliteError> {
     let not_yet = |what: &str| SqliteError::NotBuiltYet {
         what: what.to_owned(),
     };
-    let [object] = selection.objects.as_slice() else {
-        return Err(not_yet("a job of several objects"));
-    };
-    if object.object_type != ObjectType::Database {
-        return Err(not_yet(&format!("a {} alone", object.object_type)));
+    if !request.selection.is_whole() {
+        return Err(not_yet("a part of a SQLite file"));
     }
-    if object.name.parts() == ["DBC"] {
-        return Err(not_yet("DBC, all databases of a site,"));
+    if !request.online {
+        return Err(not_yet("online false"));
     }
-    if !object.include_all {
-        return Err(not_yet("a DATABASE without include_all"));
-    }
-    if !object.exclude.is_empty() {
-        return Err(not_yet("a DATABASE with exclude_objects"));
-    }
-    FileName::of(&object.name)
+    FileName::of(&request.selection.database)
 }
 
 fn not_wal(name: &FileName) -> String {

@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use model::{
-    Clock, ClosingFacts, Connection, Engine, JobId, Moment, Outcome, Phase, Progress, RunType,
-    SavesetId, SiteId, SiteType, SkippedObject, Source, SourcePlan, SourceRequest,
+    Clock, Connection, DatabaseSelection, Engine, JobId, Moment, Outcome, Phase, Progress, RunType,
+    SavesetId, ServerExecutionId, SiteId, SiteType, SkippedObject, Source, SourceRequest,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use vault::{
-    BlobRef, ManifestDraft, ManifestTable, Saveset, SavesetWriter, TableSheet, Vault, VaultError,
-};
+use vault::{ManifestDraft, SavedDatabase, Saveset, SavesetWriter, Vault, VaultError};
 
 use crate::FlowError;
 use crate::commit::{commit, give_up};
 use crate::error::Place;
+use crate::one_database::OneDatabase;
 use crate::seal::Sealer;
 use crate::slots::Slots;
-use crate::streams::read_all;
 use crate::supervise::{off_the_runtime, panicked, supervised, until_cancelled};
 use crate::witness::Witness;
 use crate::writer::{LentWriter, Owner};
@@ -35,15 +35,36 @@ pub struct JobFacts {
     pub site_type: SiteType,
 }
 
+/// How to read.
+#[derive(Clone)]
+pub struct BackupOptions {
+    /// The site's `soft_limit`; the source is asked for as many streams as are free.
+    pub streams: usize,
+    /// The attempt.
+    pub server_execution_id: ServerExecutionId,
+    /// Whether others may write meanwhile.
+    pub online: bool,
+    /// How long locks that others wait for are kept; `None`: for ever.
+    pub yield_to_ddl: Option<Duration>,
+    /// How old a snapshot may become; `None`: as old as it must.
+    pub max_snapshot: Option<Duration>,
+    /// Whether an object that may not be read is skipped, not an error.
+    pub skip_without_rights: bool,
+    /// Told how far it is.
+    pub progress: Arc<dyn Progress>,
+}
+
 /// All that one attempt of a backup needs.
 pub struct BackupInput {
     /// The site's engine.
     pub engine: Arc<dyn Engine>,
     /// Where its database system is.
     pub connection: Connection,
-    /// What to read. Its `streams` are the site's `soft_limit`; the source is asked for as many of
-    /// them as are free.
-    pub request: SourceRequest,
+    /// What to read: one after the other, each in a snapshot of its own that lasts no longer than
+    /// its rows are read.
+    pub databases: Vec<DatabaseSelection>,
+    /// How.
+    pub options: BackupOptions,
     /// Where the saveset goes.
     pub vault: Vault,
     /// Goes into the manifest.
@@ -81,9 +102,9 @@ impl BackupOutcome {
     pub(crate) fn of(saveset: Saveset) -> Self {
         let manifest = saveset.manifest();
         let contents = &manifest.contents;
-        let rows = contents.tables.iter().map(|table| table.rows).sum();
-        let table_bytes = contents.tables.iter().map(|table| table.plain_bytes);
-        let part_bytes = contents.dictionary.iter().map(|part| part.plain_bytes);
+        let rows = contents.tables().map(|table| table.rows).sum();
+        let table_bytes = contents.tables().map(|table| table.plain_bytes);
+        let part_bytes = contents.parts().map(|part| part.plain_bytes);
         BackupOutcome {
             bytes_read: table_bytes.chain(part_bytes).sum(),
             bytes_stored: manifest.bytes_stored,
@@ -131,16 +152,20 @@ where
     if input.run_type == RunType::Delta {
         return Err(FlowError::NoDelta);
     }
-    let witness = Arc::new(Witness::new(input.request.progress.clone()));
-    input.request.progress = witness.clone();
-    let opening = until_cancelled(&cancel, "opening the source", open(&mut input));
-    let (slots, source) = opening.await?;
+    let Some(first) = input.databases.first().cloned() else {
+        return Err(FlowError::NoDatabase);
+    };
+    let witness = Arc::new(Witness::new(input.options.progress.clone()));
+    input.options.progress = witness.clone();
+    witness.begin_database(&first.database, input.databases.len() == 1);
+    let opening = until_cancelled(&cancel, "opening the source", open(&mut input, &first));
+    let (slots, opened) = opening.await?;
     let writer = match begin(&input, &cancel).await? {
         Begun::Now(writer) => writer,
         Begun::Committed(saveset) => return committed(&input.vault, saveset).await,
     };
     let saveset = writer.saveset_id();
-    let tried = (saveset, input.request.server_execution_id);
+    let tried = (saveset, input.options.server_execution_id);
     let owner = Owner::new(writer);
     let run = Run {
         input: &input,
@@ -151,7 +176,7 @@ where
     let steps = async {
         let announced = on_saveset(saveset).await;
         announced.map_err(|fault| Place::outside("writing down the saveset's id").fault(fault))?;
-        run.steps(source, owner.lend()).await
+        run.steps(opened, owner.lend()).await
     };
     match until_cancelled(&cancel, "backing up", steps).await {
         Ok(draft) => commit(&input.vault, tried, owner, draft, &cancel).await,
@@ -159,18 +184,39 @@ where
     }
 }
 
-/// Waits for streams, and opens the source for as many.
-async fn open(input: &mut BackupInput) -> Result<(Slots, Box<dyn Source>), FlowError> {
-    let slots = Slots::acquire(&input.limits, input.request.streams).await?;
-    input.request.streams = slots.count();
-    input.request.progress.phase_started(Phase::Dictionary, 0);
-    let opened = input
-        .engine
-        .open_source(&input.connection, input.request.clone());
-    let source = opened
-        .await
-        .map_err(|fault| Place::outside("opening the source").fault(fault))?;
-    Ok((slots, source))
+/// A source, and when its snapshot was taken.
+type Opened = (Box<dyn Source>, Moment);
+
+/// Waits for streams, and opens the first source for as many.
+async fn open(
+    input: &mut BackupInput,
+    first: &DatabaseSelection,
+) -> Result<(Slots, Opened), FlowError> {
+    let slots = Slots::acquire(&input.limits, input.options.streams).await?;
+    input.options.streams = slots.count();
+    input.options.progress.phase_started(Phase::Dictionary, 0);
+    let opened = open_source(input, first).await?;
+    Ok((slots, opened))
+}
+
+async fn open_source(
+    input: &BackupInput,
+    selection: &DatabaseSelection,
+) -> Result<Opened, FlowError> {
+    let options = &input.options;
+    let request = SourceRequest {
+        selection: selection.clone(),
+        online: options.online,
+        streams: options.streams,
+        server_execution_id: options.server_execution_id,
+        yield_to_ddl: options.yield_to_ddl,
+        max_snapshot: options.max_snapshot,
+        skip_without_rights: options.skip_without_rights,
+        progress: options.progress.clone(),
+    };
+    let opened = input.engine.open_source(&input.connection, request).await;
+    let source = opened.map_err(|fault| Place::outside("opening the source").fault(fault))?;
+    Ok((source, input.clock.now()))
 }
 
 /// What stands behind the pin of an execution.
@@ -191,7 +237,7 @@ async fn committed(vault: &Vault, saveset: SavesetId) -> Result<BackupOutcome, F
 /// Fixes the saveset's id by its pin. A run that is cancelled meanwhile does not wait for the store,
 /// and takes the pin away when it is there.
 async fn begin(input: &BackupInput, cancel: &CancellationToken) -> Result<Begun, FlowError> {
-    let (vault, execution) = (input.vault.clone(), input.request.server_execution_id);
+    let (vault, execution) = (input.vault.clone(), input.options.server_execution_id);
     let mut beginning = tokio::spawn(async move { vault.begin(execution, None).await });
     let begun = tokio::select! {
         biased;
@@ -225,147 +271,62 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Everything that the manifest refers to has been put when this answers.
-    async fn steps(
-        self,
-        mut source: Box<dyn Source>,
-        writer: LentWriter,
-    ) -> Result<ManifestDraft, FlowError> {
-        let progress = self.progress();
-        let sealer = Sealer::new(writer, self.cancel.clone())
+    async fn steps(self, first: Opened, writer: LentWriter) -> Result<ManifestDraft, FlowError> {
+        let databases = &self.input.databases;
+        let mut sealer = Sealer::new(writer, self.cancel.clone())
             .map_err(|error| Place::outside("opening a pack").fault(error))?;
-        let (sealer, mut dictionary) = self.dictionary(&mut *source, sealer).await?;
-        let mut plan = source
-            .plan()
-            .await
-            .map_err(|fault| Place::within(Phase::Dictionary, "planning").fault(fault))?;
-        progress.phase_done(Phase::Dictionary);
-
-        let streams = self.slots.count();
-        let reading = read_all(
-            &mut *source,
-            &mut plan,
-            sealer,
-            streams,
-            self.cancel,
-            progress.clone(),
-        );
-        let (sheets, sealers) = reading.await?;
-        let (sealer, late) = self.late_dictionary(&mut *source, sealers).await?;
-        dictionary.extend(late);
-        let facts = source
-            .finish()
-            .await
-            .map_err(|fault| Place::within(Phase::Data, "closing the source").fault(fault))?;
+        let mut first = Some(first);
+        let mut saved: Vec<SavedDatabase> = Vec::with_capacity(databases.len());
+        for (place, selection) in databases.iter().enumerate() {
+            let (source, snapshot_time) = match first.take() {
+                Some(opened) => opened,
+                None => {
+                    let is_last = place + 1 == databases.len();
+                    self.witness.begin_database(&selection.database, is_last);
+                    open_source(self.input, selection).await?
+                }
+            };
+            let reading = OneDatabase {
+                selection,
+                snapshot_time,
+                progress: self.witness.clone(),
+                cancel: self.cancel,
+                streams: self.slots.count(),
+            };
+            let database;
+            (sealer, database) = reading.save(source, sealer).await?;
+            saved.push(database);
+        }
         let end = self.input.clock.now();
-
-        let tables = seal_sheets(sealer, &plan, sheets).await?;
-        progress.phase_done(Phase::Data);
-        Ok(self.draft(plan, dictionary, tables, facts, end))
+        off_the_runtime(
+            Place::within(Phase::Data, "putting the last pack"),
+            move || {
+                let flushed = sealer.flush();
+                flushed.map_err(|error| {
+                    Place::within(Phase::Data, "putting the last pack").fault(error)
+                })
+            },
+        )
+        .await?;
+        Ok(self.draft(saved, end))
     }
 
-    fn progress(&self) -> Arc<dyn Progress> {
-        self.witness.clone()
-    }
-
-    async fn dictionary(
-        &self,
-        source: &mut dyn Source,
-        mut sealer: Sealer,
-    ) -> Result<(Sealer, Vec<BlobRef>), FlowError> {
-        let place = || Place::within(Phase::Dictionary, "reading the dictionary");
-        let parts = source.dictionary().await;
-        let parts = parts.map_err(|fault| place().fault(fault))?;
-        let progress = self.progress();
-        off_the_runtime(place(), move || {
-            let sealed = parts.into_iter().map(|part| sealer.part(part, &*progress));
-            let sealed = sealed.collect::<Result<_, _>>()?;
-            Ok((sealer, sealed))
-        })
-        .await
-    }
-
-    /// Puts the last packs of all streams but the first one, which goes on.
-    async fn late_dictionary(
-        &self,
-        source: &mut dyn Source,
-        sealers: Vec<Sealer>,
-    ) -> Result<(Sealer, Vec<BlobRef>), FlowError> {
-        let place = || Place::within(Phase::Data, "reading what follows the rows");
-        let parts = source.late_dictionary().await;
-        let parts = parts.map_err(|fault| place().fault(fault))?;
-        let progress = self.progress();
-        off_the_runtime(place(), move || {
-            let mut sealers = sealers.into_iter();
-            let mut sealer = sealers.next().ok_or(FlowError::Stopped)?;
-            for mut other in sealers {
-                let flushed = other.flush();
-                flushed
-                    .map_err(|error| Place::within(Phase::Data, "putting a pack").fault(error))?;
-            }
-            let sealed = parts.into_iter().map(|part| sealer.part(part, &*progress));
-            let sealed = sealed.collect::<Result<_, _>>()?;
-            Ok((sealer, sealed))
-        })
-        .await
-    }
-
-    fn draft(
-        &self,
-        plan: SourcePlan,
-        dictionary: Vec<BlobRef>,
-        tables: Vec<ManifestTable>,
-        facts: ClosingFacts,
-        end: Moment,
-    ) -> ManifestDraft {
-        let (job, request) = (&self.input.job, &self.input.request);
+    fn draft(&self, databases: Vec<SavedDatabase>, end: Moment) -> ManifestDraft {
+        let job = &self.input.job;
         let kept = self.witness.kept();
-        let selected = request.selection.objects.iter();
         ManifestDraft {
             run_type: self.input.run_type,
             parent: None,
             job_id: job.job_id,
             job_name: job.job_name.clone(),
-            execution: request.server_execution_id,
+            execution: self.input.options.server_execution_id,
             site_id: job.site_id.clone(),
             site_type: job.site_type,
-            databases: selected.map(|object| object.name.clone()).collect(),
+            databases,
             start: self.input.start,
             end,
-            dictionary,
-            tables,
-            objects: plan.objects,
-            facts,
             warnings: kept.warnings,
             skipped: kept.skipped,
         }
     }
-}
-
-/// Seals the sheets behind everything else, and puts the last pack.
-async fn seal_sheets(
-    mut sealer: Sealer,
-    plan: &SourcePlan,
-    sheets: Vec<Option<TableSheet>>,
-) -> Result<Vec<ManifestTable>, FlowError> {
-    let plans = plan.tables.clone();
-    off_the_runtime(Place::outside("sealing the sheets"), move || {
-        let mut tables = Vec::with_capacity(plans.len());
-        for (plan, sheet) in plans.into_iter().zip(sheets) {
-            let name = plan.name.to_string();
-            let place = || Place::named(Phase::Data, "sealing the sheet of", &name);
-            let sealed = sheet.as_ref().map(|sheet| sealer.sheet(sheet)).transpose();
-            let sealed = sealed.map_err(|error| place().fault(error))?;
-            tables.push(ManifestTable {
-                rows: sealed.as_ref().map_or(0, |sheet| sheet.rows),
-                plain_bytes: sealed.as_ref().map_or(0, |sheet| sheet.plain_bytes),
-                sheet: sealed,
-                plan,
-            });
-        }
-        let flushed = sealer.flush();
-        flushed
-            .map_err(|error| Place::within(Phase::Data, "putting the last pack").fault(error))?;
-        Ok(tables)
-    })
-    .await
 }

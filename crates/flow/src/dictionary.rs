@@ -1,4 +1,4 @@
-//! A saveset's dictionary, as a target reads it.
+//! A saved database's dictionary, as a target reads it.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use crate::error::Place;
 /// Reads the parts out of the vault, and counts them.
 pub(crate) struct SavesetDictionary {
     saveset: Saveset,
+    /// The place of the database in it.
+    database: usize,
     progress: Arc<dyn Progress>,
     bytes_read: Arc<AtomicU64>,
 }
@@ -21,11 +23,13 @@ pub(crate) struct SavesetDictionary {
 impl SavesetDictionary {
     pub(crate) fn new(
         saveset: Saveset,
+        database: usize,
         progress: Arc<dyn Progress>,
         bytes_read: Arc<AtomicU64>,
     ) -> Self {
         SavesetDictionary {
             saveset,
+            database,
             progress,
             bytes_read,
         }
@@ -35,12 +39,12 @@ impl SavesetDictionary {
 #[async_trait]
 impl DictionaryReader for SavesetDictionary {
     fn parts(&self) -> Vec<String> {
-        let parts = self.saveset.manifest().contents.dictionary.iter();
+        let parts = self.saveset.databases()[self.database].dictionary.iter();
         parts.map(|part| part.name.clone()).collect()
     }
 
     async fn write_to(&self, part: &str, sink: &mut (dyn Write + Send)) -> Outcome<bool> {
-        let Some(mut reader) = self.saveset.blob(part) else {
+        let Some(mut reader) = self.saveset.blob(self.database, part) else {
             return Ok(false);
         };
         let place = |doing| Place::named(Phase::Dictionary, doing, part);

@@ -20,21 +20,23 @@ const FAILED_LIMIT: Duration = Duration::from_secs(60);
 /// When the discard in the background is given up too.
 const LAST_LIMIT: Duration = Duration::from_secs(600);
 
-/// Discards, and gives back `error`, with what stays behind if something does.
+/// Discards all of them, and gives back `error`, with what stays behind if something does.
 pub(crate) async fn discard(
-    target: Box<dyn Target>,
+    targets: Vec<Box<dyn Target>>,
     error: FlowError,
     cancel: &CancellationToken,
 ) -> FlowError {
     let discarding = async {
-        let place = Place::outside("discarding");
-        let done = target.discard().await;
-        done.map_err(|fault| place.fault(fault))
+        let mut all = Ok(());
+        for target in targets {
+            let place = || Place::outside("discarding");
+            let discarding = async { target.discard().await.map_err(|f| place().fault(f)) };
+            // One that cannot be taken away is no reason to leave the others.
+            all = all.and(caught(place(), discarding).await);
+        }
+        all
     };
-    let mut discarding = tokio::spawn(tokio::time::timeout(
-        LAST_LIMIT,
-        caught(Place::outside("discarding"), discarding),
-    ));
+    let mut discarding = tokio::spawn(tokio::time::timeout(LAST_LIMIT, discarding));
     let ended = tokio::select! {
         biased;
         ended = &mut discarding => Some(ended),

@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use model::{Blame, BlockRange, BoxFault, Fault, ObjectName, Obstacle, Phase, Retry, SavesetId};
+use model::{
+    Blame, BlockRange, BoxFault, Fault, ObjectName, Obstacle, Phase, Published, Retry, SavesetId,
+};
 
 /// Where a run was: the phase, what it did there, and to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +129,25 @@ pub enum FlowError {
         /// As the database has it.
         counted: u64,
     },
+    /// Nothing was asked for.
+    #[error("no database was asked for")]
+    NoDatabase,
+    /// The saveset does not hold a database that was asked for.
+    #[error("saveset {saveset} does not hold the database {database}")]
+    NotInSaveset {
+        /// The saveset.
+        saveset: SavesetId,
+        /// The database.
+        database: ObjectName,
+    },
+    /// Some databases of a restore are in their places, and another one could not be put there.
+    #[error("{first}; {} restored all the same", restored(.published))]
+    PartlyPublished {
+        /// Why the next one failed.
+        first: Box<FlowError>,
+        /// Those that are in their places.
+        published: Vec<Published>,
+    },
     /// A delta was asked for.
     #[error("this version of Backstay makes FULL backups only")]
     NoDelta,
@@ -207,14 +228,22 @@ fn details(obstacles: &[Obstacle]) -> String {
     details.join("; ")
 }
 
+fn restored(published: &[Published]) -> String {
+    let names: Vec<String> = published.iter().map(|p| p.database.to_string()).collect();
+    match names.len() {
+        1 => format!("the database {} is", names.concat()),
+        _ => format!("the databases {} are", names.join(", ")),
+    }
+}
+
 impl FlowError {
     /// Whether the run ended because it was asked to.
     pub fn is_cancelled(&self) -> bool {
         match self {
             FlowError::Cancelled => true,
-            FlowError::Unmarked { first, .. } | FlowError::LeftBehind { first, .. } => {
-                first.is_cancelled()
-            }
+            FlowError::Unmarked { first, .. }
+            | FlowError::LeftBehind { first, .. }
+            | FlowError::PartlyPublished { first, .. } => first.is_cancelled(),
             _ => false,
         }
     }
@@ -246,7 +275,11 @@ impl Fault for FlowError {
             FlowError::NoDelta => "not-built-yet",
             FlowError::ExportNotEmpty { .. } => "export-not-empty",
             FlowError::ShuttingDown => "shutting-down",
-            FlowError::Unmarked { first, .. } | FlowError::LeftBehind { first, .. } => first.code(),
+            FlowError::NoDatabase => "internal",
+            FlowError::NotInSaveset { .. } => "not-in-saveset",
+            FlowError::Unmarked { first, .. }
+            | FlowError::LeftBehind { first, .. }
+            | FlowError::PartlyPublished { first, .. } => first.code(),
         }
     }
 
@@ -254,13 +287,17 @@ impl Fault for FlowError {
         match self {
             FlowError::Cancelled | FlowError::Stopped | FlowError::InTheWay(_) => Blame::Conflict,
             FlowError::Failed { fault, .. } => fault.blame(),
-            FlowError::Panicked { .. } | FlowError::Law { .. } => Blame::Bug,
-            FlowError::Io { .. } | FlowError::RowsDiffer { .. } => Blame::Source,
-            FlowError::NoDelta | FlowError::ExportNotEmpty { .. } => Blame::Request,
-            FlowError::ShuttingDown => Blame::Busy,
-            FlowError::Unmarked { first, .. } | FlowError::LeftBehind { first, .. } => {
-                first.blame()
+            FlowError::Panicked { .. } | FlowError::Law { .. } | FlowError::NoDatabase => {
+                Blame::Bug
             }
+            FlowError::Io { .. } | FlowError::RowsDiffer { .. } => Blame::Source,
+            FlowError::NoDelta
+            | FlowError::ExportNotEmpty { .. }
+            | FlowError::NotInSaveset { .. } => Blame::Request,
+            FlowError::ShuttingDown => Blame::Busy,
+            FlowError::Unmarked { first, .. }
+            | FlowError::LeftBehind { first, .. }
+            | FlowError::PartlyPublished { first, .. } => first.blame(),
         }
     }
 
@@ -271,6 +308,7 @@ impl Fault for FlowError {
             // Another attempt must not begin before the vault has said what became of this one.
             FlowError::Unmarked { .. } => Retry::Later,
             FlowError::LeftBehind { first, .. } => first.retry(),
+            // A second run would find what the first one has put there.
             _ => Retry::Never,
         }
     }
@@ -278,7 +316,7 @@ impl Fault for FlowError {
     fn hint(&self) -> Option<String> {
         match self {
             FlowError::Failed { fault, .. } => fault.hint(),
-            FlowError::Panicked { .. } | FlowError::Law { .. } => {
+            FlowError::Panicked { .. } | FlowError::Law { .. } | FlowError::NoDatabase => {
                 Some("report it, with the server's log of this execution".to_owned())
             }
             FlowError::InTheWay(obstacles) => {
@@ -304,6 +342,10 @@ impl Fault for FlowError {
                 "drop what has the execution's number in its name on the target; the database that stood there before was not touched"
                     .to_owned(),
             ),
+            FlowError::PartlyPublished { first, .. } => first.hint(),
+            FlowError::NotInSaveset { .. } => {
+                Some("GET …/executions/{execution_id}/objects lists what it holds".to_owned())
+            }
             FlowError::Cancelled
             | FlowError::ShuttingDown
             | FlowError::Stopped

@@ -11,8 +11,9 @@
 //! streams × (one open pack, one that is being put, and a few frames).
 //!
 //! [`backup`] makes one attempt: it opens the source, fixes the saveset's id by a pin, seals the
-//! dictionary, lets the streams take the largest task left until none is, closes the source, seals
-//! the sheets and commits. [`restore`] is its mirror, and knows its [`Target`](model::Target) only
+//! dictionary, lets the streams take the largest task left until none is, closes the source and seals
+//! the sheets; so one database after the other, and then it commits them all. [`restore`] is its mirror,
+//! puts all databases in their places at the very end, and knows its [`Target`](model::Target) only
 //! as a trait: to export or to validate a saveset is to restore it into another target.
 //! [`plan_restore`] looks and changes nothing. [`BackupInput`] and [`RestoreInput`] say what is
 //! needed, [`FlowError`] where something failed and who is to blame.
@@ -37,9 +38,9 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use flow::{BackupInput, JobFacts, RestoreInput, RestoreOptions};
-//! use model::{Connection, JobId, NoProgress, ObjectName, RunType, Selection, SiteType};
-//! use model::{Clock, SourceRequest, SystemClock};
+//! use flow::{BackupInput, BackupOptions, DatabaseRestore, JobFacts, RestoreInput, RestoreOptions};
+//! use model::{Connection, DatabaseSelection, JobId, NoProgress, ObjectName, RunType, SiteType};
+//! use model::{Clock, SystemClock};
 //! use testkit::memory_engine::{MemoryDatabase, MemoryEngine};
 //! use tokio_util::sync::CancellationToken;
 //! use vault::{RecoveryKey, SiteKey, Vault};
@@ -56,8 +57,9 @@
 //! let input = BackupInput {
 //!     engine: Arc::new(engine.clone()),
 //!     connection: Connection::Sqlite { path: "/srv/data".into() },
-//!     request: SourceRequest {
-//!         selection: Selection::whole_database("shop"),
+//!     databases: vec![DatabaseSelection::whole(ObjectName::one("shop"))],
+//!     options: BackupOptions {
+//!         online: true,
 //!         streams: 2,
 //!         server_execution_id: "121.1".parse().unwrap(),
 //!         yield_to_ddl: None,
@@ -85,9 +87,11 @@
 //!     connection: Connection::Sqlite { path: "/srv/data".into() },
 //!     credentials: None,
 //!     saveset: made.saveset,
-//!     options: RestoreOptions {
-//!         database: ObjectName::one("shop"),
+//!     databases: vec![DatabaseRestore {
+//!         selection: DatabaseSelection::whole(ObjectName::one("shop")),
 //!         target_database: ObjectName::one("copy"),
+//!     }],
+//!     options: RestoreOptions {
 //!         as_copy: true,
 //!         replace_existing: false,
 //!         skip_statistics: false,
@@ -114,6 +118,7 @@ mod error;
 mod export;
 mod load;
 mod loaders;
+mod one_database;
 mod read;
 mod restore;
 mod seal;
@@ -123,7 +128,9 @@ mod supervise;
 mod witness;
 mod writer;
 
-pub use backup::{BackupInput, BackupOutcome, JobFacts, backup};
+pub use backup::{BackupInput, BackupOptions, BackupOutcome, JobFacts, backup};
 pub use error::{FlowError, Place, obstacle_code};
 pub use export::{ExportInput, ExportOutcome, ExportedDatabase, export};
-pub use restore::{RestoreInput, RestoreOptions, RestoreOutcome, plan_restore, restore};
+pub use restore::{
+    DatabaseRestore, RestoreInput, RestoreOptions, RestoreOutcome, plan_restore, restore,
+};

@@ -25,7 +25,9 @@ pub(crate) struct Loading {
     rest: Mutex<Rest>,
     /// Bytes of the vault that were read.
     bytes_read: Arc<AtomicU64>,
-    rows: AtomicU64,
+    rows: Arc<AtomicU64>,
+    /// The tables whose rows are wanted.
+    wanted: u64,
 }
 
 struct Rest {
@@ -36,12 +38,16 @@ struct Rest {
 }
 
 impl Loading {
-    /// `sheets` are those of the saveset's tables, in their order.
+    /// `sheets` are those of the tables of the database in that place, in their order; an empty one
+    /// for a table that is not wanted.
     pub(crate) fn new(
         saveset: Saveset,
+        database: usize,
         sheets: Vec<TableSheet>,
+        wanted: u64,
         progress: Arc<dyn Progress>,
         bytes_read: Arc<AtomicU64>,
+        rows: Arc<AtomicU64>,
     ) -> Self {
         let left = sheets.iter().map(|sheet| sheet.segments.len()).collect();
         let tasks = sheets.into_iter().enumerate().flat_map(|(table, sheet)| {
@@ -50,7 +56,7 @@ impl Loading {
         });
         let mut loads: Vec<Load> = tasks.collect();
         loads.sort_by_key(|load| std::cmp::Reverse(load.task.bytes));
-        let tables = saveset.manifest().contents.tables.iter();
+        let tables = saveset.databases()[database].tables.iter();
         Loading {
             tables: tables.map(|table| table.plan.name.clone()).collect(),
             saveset,
@@ -60,13 +66,9 @@ impl Loading {
                 left,
             }),
             bytes_read,
-            rows: AtomicU64::new(0),
+            rows,
+            wanted,
         }
-    }
-
-    /// Rows loaded so far.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
     }
 
     /// Loads everything in up to `streams` loaders. All of them are dropped when it answers.
@@ -76,13 +78,12 @@ impl Loading {
         loaders: &mut Loaders,
         streams: usize,
     ) -> Result<(), FlowError> {
-        self.progress
-            .phase_started(Phase::Data, self.tables.len() as u64);
+        self.progress.phase_started(Phase::Data, self.wanted);
         let (loads, empty) = self.rest(|rest| {
-            let empty = rest.left.iter().filter(|left| **left == 0).count();
-            (rest.loads.len(), empty)
+            let filled = rest.left.iter().filter(|left| **left > 0).count();
+            (rest.loads.len(), self.wanted.saturating_sub(filled as u64))
         });
-        self.progress.objects_done(Phase::Data, empty as u64);
+        self.progress.objects_done(Phase::Data, empty);
         for _ in 0..streams.min(loads) {
             let loader = open(target, loaders).await?;
             let this = self.clone();

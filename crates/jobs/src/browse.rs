@@ -91,19 +91,18 @@ impl Jobs {
             .await?
             .open_saveset(saveset)
             .await?;
-        let manifest = &saveset.manifest().contents;
         let wanted = search.map(str::to_lowercase);
-        let found: Vec<ListedObject> = manifest
-            .objects
-            .iter()
-            .map(|object| ListedObject {
+        let databases = saveset.databases().iter();
+        let objects = databases.flat_map(|saved| saved.objects.iter().map(move |o| (saved, o)));
+        let found: Vec<ListedObject> = objects
+            .map(|(saved, object)| ListedObject {
                 name: object.name.clone(),
                 object_type: object.object_type,
                 parent_name: object.parent_name.clone(),
                 parent_type: object.parent_type,
                 byte_count: object
                     .table
-                    .and_then(|t| manifest.tables.get(t))
+                    .and_then(|t| saved.tables.get(t))
                     .map(|t| t.plain_bytes),
             })
             .filter(|o| {

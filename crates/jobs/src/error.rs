@@ -69,8 +69,11 @@ pub enum JobsError {
         /// Why not.
         why: String,
     },
+    /// The job's objects cannot be meant.
+    #[error("the objects of the job: {0}")]
+    Selection(#[from] model::SelectionFault),
     /// The saveset does not hold what is asked for.
-    #[error("saveset {saveset} holds the database {holds:?}, not {asked:?}")]
+    #[error("saveset {saveset} does not hold {asked}: it holds {holds}")]
     NotInSaveset {
         /// The saveset.
         saveset: SavesetId,
@@ -147,6 +150,7 @@ impl Fault for JobsError {
             JobsError::RecoveryKey(_) => "recovery-key-unreadable",
             JobsError::AdoptionNeeds(_) => "adoption-incomplete",
             JobsError::NothingToRestore { .. } => "nothing-to-restore",
+            JobsError::Selection(_) => "bad-selection",
             JobsError::NotInSaveset { .. } => "not-in-saveset",
             JobsError::NoPreparation { .. } => "no-preparation",
             JobsError::OtherKind { .. } => "other-site-type",
@@ -167,6 +171,7 @@ impl Fault for JobsError {
             JobsError::Flow(inner) => inner.blame(),
             JobsError::Engine(inner) => inner.blame(),
             JobsError::NoEngine(_)
+            | JobsError::Selection(_)
             | JobsError::NotInSaveset { .. }
             | JobsError::OtherKind { .. }
             | JobsError::NoCredentials

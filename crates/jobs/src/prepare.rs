@@ -165,11 +165,11 @@ impl Inner {
         let vault = self.vault(&record).await?;
         let opened = vault.open_saveset(saveset).await?;
         let contents = &opened.manifest().contents;
-        let bytes = contents.tables.iter().map(|table| table.plain_bytes).sum();
+        let bytes = contents.tables().map(|table| table.plain_bytes).sum();
         Ok(format!(
             "Saveset {saveset} can be read: {}, {} with rows, {}",
-            words::count(contents.objects.len() as u64, "object"),
-            words::count(contents.tables.len() as u64, "table"),
+            words::count(contents.objects().count() as u64, "object"),
+            words::count(contents.tables().count() as u64, "table"),
             words::bytes(bytes),
         ))
     }

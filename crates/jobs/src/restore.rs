@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use catalog::{JobRecord, NewExecution, SiteRecord};
+use flow::DatabaseRestore;
 use model::{
     Credentials, ExecutionId, Findings, JobDefinition, JobId, JobType, NoProgress, ObjectName,
-    Progress, RestoreSettings, ServerExecutionId, SiteId, SiteType,
+    Progress, RestoreSettings, Selection, ServerExecutionId, SiteId, SiteType,
 };
 use vault::Saveset;
 
-use crate::{ExecuteRequest, Jobs, JobsError, lock};
+use crate::{ExecuteRequest, Jobs, JobsError, lock, words};
 
 /// A restore as it is asked for; what the saveset decides is filled in here.
 #[derive(Debug, Clone)]
@@ -18,8 +19,6 @@ pub struct RestoreDraft {
     pub job: JobDefinition,
     /// The site restored to.
     pub target_site: SiteId,
-    /// The database in the saveset; `None`: the one that it holds.
-    pub database: Option<ObjectName>,
     /// Its new name; `None`: its own.
     pub new_name: Option<ObjectName>,
     /// Whether the new name came as `rename_to`.
@@ -101,8 +100,9 @@ impl Jobs {
                 execution: earlier.execution_id,
             });
         }
-        let prepared = self.inner.prepare_restore(site, &settings).await?;
-        prepared.must_hold(draft.database.as_ref())?;
+        let selection = &definition.selection;
+        let prepared = self.inner.prepare_restore(site, selection, &settings);
+        let prepared = prepared.await?;
         let (credentials, plan) = self.look(&prepared, &settings, request.credentials).await?;
         if draft.dry_run {
             return Ok(Restored::Plan(plan));
@@ -134,8 +134,8 @@ impl Jobs {
         if request.run_type.is_some() {
             return Err(JobsError::NotForThisJob("a RESTORE job takes no run_type"));
         }
-        let settings = job
-            .definition
+        let definition = job.definition;
+        let settings = definition
             .restore
             .ok_or(JobsError::NoRestoreSettings(job.job_id))?;
         let queued = NewExecution {
@@ -153,7 +153,11 @@ impl Jobs {
         {
             return Ok(earlier);
         }
-        let prepared = self.inner.prepare_restore(&job.site_id, &settings).await?;
+        let selection = &definition.selection;
+        let prepared = self
+            .inner
+            .prepare_restore(&job.site_id, selection, &settings)
+            .await?;
         let (credentials, plan) = self.look(&prepared, &settings, request.credentials).await?;
         nothing_in_the_way(plan)?;
         let admission = self.inner.admission.lock().await;
@@ -195,22 +199,11 @@ impl Jobs {
 /// A restore whose saveset and target are there.
 pub(crate) struct PreparedRestore {
     pub(crate) saveset: Saveset,
-    pub(crate) database: ObjectName,
+    pub(crate) databases: Vec<DatabaseRestore>,
     pub(crate) target: SiteRecord,
 }
 
 impl PreparedRestore {
-    fn must_hold(&self, asked: Option<&ObjectName>) -> Result<(), JobsError> {
-        match asked {
-            Some(asked) if *asked != self.database => Err(JobsError::NotInSaveset {
-                saveset: self.saveset.id(),
-                holds: self.database.last().to_owned(),
-                asked: asked.last().to_owned(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// SQLite files have no users: credentials are not needed there, and ignored.
     pub(crate) fn credentials(
         &self,
@@ -227,6 +220,7 @@ impl crate::Inner {
     pub(crate) async fn prepare_restore(
         &self,
         site: &SiteId,
+        selection: &Selection,
         settings: &RestoreSettings,
     ) -> Result<PreparedRestore, JobsError> {
         let source = self.catalog.site(site).await?;
@@ -243,10 +237,10 @@ impl crate::Inner {
             .await?
             .open_saveset(settings.saveset_id)
             .await?;
-        let database = sole_database(&saveset)?;
+        let databases = wanted(&saveset, selection, settings.new_name.as_ref())?;
         Ok(PreparedRestore {
             saveset,
-            database,
+            databases,
             target,
         })
     }
@@ -290,12 +284,8 @@ impl crate::Inner {
             connection: self.connection(&prepared.target).await?,
             credentials,
             saveset: prepared.saveset.clone(),
+            databases: prepared.databases.clone(),
             options: flow::RestoreOptions {
-                database: prepared.database.clone(),
-                target_database: settings
-                    .new_name
-                    .clone()
-                    .unwrap_or_else(|| prepared.database.clone()),
                 as_copy: settings.run_as_copy,
                 replace_existing: settings.replace_existing,
                 skip_statistics: settings.skip_statistics,
@@ -317,14 +307,32 @@ fn nothing_in_the_way(plan: Findings) -> Result<(), JobsError> {
     }
 }
 
-/// The one database of a saveset: until several can be selected there is exactly one.
-fn sole_database(saveset: &Saveset) -> Result<ObjectName, JobsError> {
-    match saveset.manifest().contents.databases.as_slice() {
-        [database] => Ok(database.clone()),
-        _ => Err(JobsError::NotBuiltYet(
-            "the restore of a saveset with several databases",
-        )),
-    }
+/// What of the saveset is wanted, by database, and what each is called on the target.
+fn wanted(
+    saveset: &Saveset,
+    selection: &Selection,
+    new_name: Option<&ObjectName>,
+) -> Result<Vec<DatabaseRestore>, JobsError> {
+    let contents = &saveset.manifest().contents;
+    let held: Vec<ObjectName> = contents.databases.iter().map(|d| d.name.clone()).collect();
+    let new_names = selection;
+    let asked = selection.by_database(&held)?.into_iter();
+    let wanted = asked.map(|selection| {
+        if contents.place_of(&selection.database).is_none() {
+            return Err(JobsError::NotInSaveset {
+                saveset: saveset.id(),
+                holds: words::list(&held),
+                asked: selection.database.to_string(),
+            });
+        }
+        let named = || new_names.new_name_of(&selection.database);
+        let renamed = new_name.or_else(named);
+        Ok(DatabaseRestore {
+            target_database: renamed.unwrap_or(&selection.database).clone(),
+            selection,
+        })
+    });
+    wanted.collect()
 }
 
 /// A RESTORE job's definition around a name and a selection, everything else neutral.

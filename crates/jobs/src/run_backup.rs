@@ -6,7 +6,8 @@ use std::time::Duration;
 use catalog::{Ending, JobRecord, Leased, SavesetRecord, SiteRecord};
 use fail::fail_point;
 use model::{
-    Fault, Progress, Retry, RunEvent, RunType, SavesetId, ServerExecutionId, SiteId, SourceRequest,
+    DatabaseSelection, Fault, Parent, Progress, Retry, RunEvent, RunType, SavesetId,
+    ServerExecutionId, SiteId,
 };
 use tokio_util::sync::CancellationToken;
 use vault::{DeadOrAlive, Manifest, Saveset, Vault};
@@ -163,8 +164,9 @@ impl Inner {
         Ok(flow::BackupInput {
             engine: self.registry.engine(definition.site_type)?,
             connection: self.connection(site).await?,
-            request: SourceRequest {
-                selection: job.definition.selection.clone(),
+            databases: self.selected(site, job, &*report).await?,
+            options: flow::BackupOptions {
+                online: job.definition.online,
                 streams: usize::try_from(definition.soft_limit).unwrap_or(usize::MAX),
                 server_execution_id: id,
                 yield_to_ddl: seconds(job.definition.yield_to_ddl_seconds),
@@ -184,6 +186,28 @@ impl Inner {
             clock: self.clock.clone(),
             limits: self.site_streams(&definition.site_id, definition.hard_limit),
         })
+    }
+
+    /// What the job selects, by database. DBC is what the site has now.
+    async fn selected(
+        &self,
+        site: &SiteRecord,
+        job: &JobRecord,
+        progress: &dyn Progress,
+    ) -> Result<Vec<DatabaseSelection>, JobsError> {
+        let selection = &job.definition.selection;
+        let mut live = Vec::new();
+        if selection.needs_the_list() {
+            let engine = self.registry.engine(site.definition.site_type)?;
+            let connection = self.connection(site).await?;
+            let browsed = engine.browse(&connection, &Parent::Root).await?;
+            live = browsed.into_iter().map(|database| database.name).collect();
+            for missing in selection.unmatched_databases(&live) {
+                let warning = format!("the site has no {missing}: leaving it out changed nothing");
+                progress.warning(warning);
+            }
+        }
+        Ok(selection.by_database(&live)?)
     }
 
     fn backup_done(
@@ -213,19 +237,19 @@ impl Inner {
     }
 }
 
-/// `12 objects with rows, 1.2 GB read, 300.0 MB stored, in 12 s (100.0 MB/s)`.
+/// `12 objects in 8 tables, 1.2 GB read, 300.0 MB stored, in 12 s (100.0 MB/s)`, with the number of
+/// databases before it where they are several.
 fn told(manifest: &Manifest, record: &SavesetRecord, took: Duration) -> String {
-    let tables = manifest.contents.tables.len() as u64;
-    let read: u64 = manifest
-        .contents
-        .tables
-        .iter()
-        .map(|table| table.plain_bytes)
-        .sum();
+    let contents = &manifest.contents;
+    let read: u64 = contents.tables().map(|table| table.plain_bytes).sum();
+    let databases = match contents.databases.len() {
+        1 => String::new(),
+        several => format!("{}, ", words::count(several as u64, "database")),
+    };
     format!(
-        "{} in {}, {} read, {} stored, in {} ({}/s)",
-        words::count(manifest.contents.objects.len() as u64, "object"),
-        words::count(tables, "table"),
+        "{databases}{} in {}, {} read, {} stored, in {} ({}/s)",
+        words::count(contents.objects().count() as u64, "object"),
+        words::count(contents.tables().count() as u64, "table"),
         words::bytes(read),
         words::bytes(record.bytes_stored),
         words::duration(took),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use catalog::{Ending, Execution, ExecutionFilter, Leased, Page};
 use fail::fail_point;
-use model::{RunEvent, ServerExecutionId, SiteType};
+use model::{ObjectName, RunEvent, ServerExecutionId, SiteType};
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::unless_cancelled;
@@ -24,11 +24,12 @@ impl Inner {
             .catalog
             .job(&execution.site_id, execution.job_id)
             .await?;
-        let settings = job
-            .definition
+        let definition = job.definition;
+        let settings = definition
             .restore
             .ok_or(JobsError::NoRestoreSettings(job.job_id))?;
-        let prepared = self.prepare_restore(&execution.site_id, &settings);
+        let selection = &definition.selection;
+        let prepared = self.prepare_restore(&execution.site_id, selection, &settings);
         let prepared = unless_cancelled(cancel, prepared).await?;
         let credentials = lock(&self.credentials)
             .get(&execution.execution_id)
@@ -61,16 +62,20 @@ impl Inner {
             SiteType::Postgresql => "row",
             SiteType::Sqlite => "page",
         };
+        let published = outcome.published.iter();
+        let names: Vec<ObjectName> = published.map(|one| one.database.clone()).collect();
         let mut detail = format!(
             "Restored as {}: {}, {} read, in {} ({}/s)",
-            outcome.published.database.last(),
+            words::list(&names),
             words::count(outcome.rows, unit),
             words::bytes(outcome.bytes_read),
             words::duration(took),
             words::bytes(words::speed(outcome.bytes_read, took)),
         );
-        if let Some(kept) = &outcome.published.kept {
-            let kept = kept.last();
+        let kept = outcome.published.iter();
+        let kept: Vec<ObjectName> = kept.filter_map(|one| one.kept.clone()).collect();
+        if !kept.is_empty() {
+            let kept = words::list(&kept);
             detail.push_str(&format!("; what stood there before is kept as {kept}"));
         }
         for note in report.notes().iter().chain(&outcome.errors) {

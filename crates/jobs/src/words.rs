@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catalog::Execution;
-use model::Fault;
+use model::{Fault, ObjectName};
 
 /// Bytes as a person reads them: `1.4 GB`. Decimal units, as disks are sold.
 pub(crate) fn bytes(count: u64) -> String {
@@ -25,6 +25,22 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
+    }
+}
+
+/// Names as a person lists them: `shop`, `crm and shop`, `a, b, c and 12 others`.
+pub(crate) fn list(names: &[ObjectName]) -> String {
+    const TOLD: usize = 5;
+    let (told, others) = names.split_at(names.len().min(TOLD));
+    let mut told: Vec<String> = told.iter().map(ObjectName::to_string).collect();
+    let last = match others.len() {
+        0 => told.pop().unwrap_or_else(|| "nothing".to_owned()),
+        1 => "1 other".to_owned(),
+        n => format!("{n} others"),
+    };
+    match told.is_empty() {
+        true => last,
+        false => format!("{} and {last}", told.join(", ")),
     }
 }
 
@@ -104,6 +120,12 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(185)), "3 min 5 s");
         assert_eq!(speed(100, Duration::from_secs(2)), 50);
         assert_eq!(speed(100, Duration::ZERO), 0);
+        let names =
+            |n: usize| ["a", "b", "c", "d", "e", "f", "g"].map(ObjectName::one)[..n].to_vec();
+        assert_eq!(list(&names(1)), "a");
+        assert_eq!(list(&names(2)), "a and b");
+        assert_eq!(list(&names(5)), "a, b, c, d and e");
+        assert_eq!(list(&names(7)), "a, b, c, d, e and 2 others");
     }
 
     #[test]

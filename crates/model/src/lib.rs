@@ -2,7 +2,7 @@
 //!
 //! Everything that two or more crates must agree on stands here: ids ([`SiteId`], [`JobId`],
 //! [`ExecutionId`], [`SavesetId`]), names in SQL quoting ([`ObjectName`]), what a job selects
-//! ([`Selection`]), statuses and their legal transitions ([`next`]), segments and their block
+//! ([`Selection`], sorted into one [`DatabaseSelection`] a database), statuses and their legal transitions ([`next`]), segments and their block
 //! index ([`SegmentTask`], [`BlockIndex`]), and the traits that an engine fills in:
 //!
 //! ```text
@@ -49,7 +49,10 @@ pub use names::{NameError, ObjectName, ObjectType};
 pub use progress::{NoProgress, Phase, PhaseStatus, Progress, SkippedObject};
 pub use secret::{ExposeSecret, SecretString};
 pub use segment::{BlockRange, FRAME_BYTES, RowFormat, SEGMENT_BYTES, SegmentTask};
-pub use selection::{ExcludedObject, SelectedObject, Selection};
+pub use selection::{
+    ChosenObject, DatabaseSelection, ExcludedObject, Scope, SelectedObject, Selection,
+    SelectionFault, Unmatched,
+};
 pub use site::{SiteConnection, SiteDefinition, SiteSecrets, VaultLocation};
 pub use source::{
     CancelOnDrop, ClosingFacts, DictionaryPart, PieceSink, SavesetObject, SegmentRead,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString};
 
+use crate::ObjectName;
+
 /// The phases of an execution (contract section 4).
 #[derive(
     Debug,
@@ -59,6 +61,9 @@ pub struct SkippedObject {
 /// Told by source, flow and target; kept by the runner; asserted on by tests. Calls are cheap and
 /// never block: a reader calls `bytes` once a frame.
 pub trait Progress: Send + Sync {
+    /// What follows is about that database, of a run over one or several. Told again where a run
+    /// goes back to one.
+    fn at_work_on(&self, _database: &ObjectName) {}
     /// A phase begins; a total that is not known yet is 0 and may be told again with `phase_total`.
     fn phase_started(&self, phase: Phase, objects_total: u64);
     /// The number of objects of a phase is known now.

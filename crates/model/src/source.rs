@@ -9,15 +9,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    BlockIndex, ObjectName, ObjectType, Outcome, Progress, RowFormat, SegmentTask, Selection,
-    ServerExecutionId,
+    BlockIndex, DatabaseSelection, ObjectName, ObjectType, Outcome, Progress, RowFormat,
+    SegmentTask, ServerExecutionId,
 };
 
 /// What a source is asked for.
 #[derive(Clone)]
 pub struct SourceRequest {
-    /// What to read.
-    pub selection: Selection,
+    /// What to read: one database, or a part of it.
+    pub selection: DatabaseSelection,
+    /// Whether others may write meanwhile. `false`: tables are locked against writes before the
+    /// snapshot is taken, until the last row is read.
+    pub online: bool,
     /// How many readers will be asked for, 1 or more.
     pub streams: usize,
     /// Goes into the connections' `application_name`.
@@ -34,7 +37,7 @@ pub struct SourceRequest {
 
 /// One part of the dictionary, read to its end by flow and sealed frame by frame.
 pub struct DictionaryPart {
-    /// Its name, unique in the saveset: `schema.dump`, `globals.sql`, `database.json`.
+    /// Its name, unique in its database: `schema.dump`, `globals.sql`, `database.json`.
     pub name: String,
     /// Its bytes. Read on a blocking thread.
     pub body: Box<dyn Read + Send>,

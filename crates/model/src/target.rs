@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BlockRange, ClosingFacts, ObjectName, Outcome, Progress, SavesetObject, ServerExecutionId,
-    SiteType, TablePlan,
+    BlockRange, ClosingFacts, DatabaseSelection, ObjectName, Outcome, Progress, SavesetObject,
+    ServerExecutionId, SiteType, TablePlan,
 };
 
 /// Gives the parts of a saveset's dictionary.
@@ -32,14 +32,16 @@ pub struct RestoreTable {
     pub bytes: u64,
 }
 
-/// What a target is asked for: one whole database, back in place or under another name.
+/// What a target is asked for: one database or a part of it, back in place or under another name.
+/// A restore of several databases has one target each.
 #[derive(Clone)]
 pub struct RestoreRequest {
     /// What the saveset was made from.
     pub source_type: SiteType,
-    /// The database in the saveset.
-    pub database: ObjectName,
-    /// Its name on the target; the same as `database` for *back in its place*.
+    /// The database in the saveset, and what of it is wanted. Objects that are chosen by themselves
+    /// are put into the target database if it is there, beside what it holds; else it is made.
+    pub selection: DatabaseSelection,
+    /// Its name on the target; the same as the saveset's for *back in its place*.
     pub target_database: ObjectName,
     /// Only new objects: anything in the way is an obstacle; unknown owners and grantees are left
     /// out with a warning. Otherwise unknown roles are an obstacle.
@@ -57,9 +59,10 @@ pub struct RestoreRequest {
     /// Earlier runs of the same restore that have ended without a result. What a crash left of
     /// them under their working names is taken away by `prepare`, if nobody uses it.
     pub earlier: Vec<ServerExecutionId>,
-    /// The tables, in the manifest's order: a [`LoadTask`] names one by its place.
+    /// The tables of the database, in the manifest's order, those too that are not wanted: a
+    /// [`LoadTask`] names one by its place.
     pub tables: Vec<RestoreTable>,
-    /// All objects of the saveset.
+    /// All objects of the database in the saveset.
     pub objects: Vec<SavesetObject>,
     /// What the source said at its end.
     pub facts: ClosingFacts,
@@ -135,6 +138,12 @@ pub trait RowStream: Send {
 pub trait Target: Send {
     /// Looks, and changes nothing.
     async fn findings(&mut self) -> Outcome<Findings>;
+
+    /// Whether the rows of the table in that place of [`RestoreRequest::tables`] are wanted. Asked
+    /// after `findings`; where the answer is no, neither its sheet nor its rows are read.
+    fn wants(&self, _table: usize) -> bool {
+        true
+    }
 
     /// DICTIONARY: makes the working place and everything that rows need.
     async fn prepare(&mut self) -> Outcome<()>;

@@ -43,6 +43,9 @@ pub enum MemoryFault {
     /// There is no such database.
     #[error("there is no database {0}")]
     NoDatabase(String),
+    /// There is no such object in the database.
+    #[error("there is no {0} in the database {1}")]
+    NoObject(String, String),
     /// A caller broke a law of the seams.
     #[error("a law of the seams is broken: {0}")]
     Law(String),
@@ -58,6 +61,7 @@ impl Fault for MemoryFault {
             MemoryFault::Mixed(_) => "memory-mixed",
             MemoryFault::Cancelled => "memory-cancelled",
             MemoryFault::NoDatabase(_) => "no-such-database",
+            MemoryFault::NoObject(..) => "no-such-object",
             MemoryFault::Law(_) => "memory-law",
             MemoryFault::NoRows(_) => "memory-no-rows",
         }
@@ -65,7 +69,7 @@ impl Fault for MemoryFault {
 
     fn blame(&self) -> Blame {
         match self {
-            MemoryFault::NoDatabase(_) => Blame::Missing,
+            MemoryFault::NoDatabase(_) | MemoryFault::NoObject(..) => Blame::Missing,
             MemoryFault::Law(_) => Blame::Bug,
             _ => Blame::Source,
         }

@@ -83,7 +83,7 @@ pub use frame::{FramePlace, FrameRun, PACK_BYTES, runs};
 pub use ids::{ContentHash, HexError, KeyId, OwnerId, OwnerIdError, PackId, PackPrefix, VaultId};
 pub use keys::{SiteKey, SiteKeyError, Unlock};
 pub use location::{open_store, open_vault_store, remove_stale_staging};
-pub use manifest::{BlobRef, Manifest, ManifestDraft, ManifestTable};
+pub use manifest::{BlobRef, Manifest, ManifestDraft, ManifestTable, SavedDatabase};
 pub use owners::Owner;
 pub use pack_reader::{Depth, RunReader};
 pub use pack_writer::{PackWriter, SealedPack};

@@ -1,8 +1,8 @@
 //! Manifests: a saveset's table of contents.
 
 use model::{
-    ClosingFacts, JobId, Moment, ObjectName, RunType, SavesetId, SavesetObject, ServerExecutionId,
-    SiteId, SiteType, SkippedObject, TablePlan,
+    ClosingFacts, DatabaseSelection, JobId, Moment, ObjectName, RunType, SavesetId, SavesetObject,
+    ServerExecutionId, SiteId, SiteType, SkippedObject, TablePlan,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub(crate) const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// A named part of the dictionary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRef {
-    /// Its name, unique in the saveset.
+    /// Its name, unique in its database.
     pub name: String,
     /// Its frames, in their order; none if it is empty.
     pub runs: Vec<FrameRun>,
@@ -29,7 +29,7 @@ pub struct BlobRef {
     pub hash: ContentHash,
 }
 
-/// A table of the saveset.
+/// A table of a saved database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ManifestTable {
     /// As the source planned it.
@@ -40,6 +40,25 @@ pub struct ManifestTable {
     pub rows: u64,
     /// Bytes of its rows, unpacked.
     pub plain_bytes: u64,
+}
+
+/// One database of a saveset, as one snapshot saw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SavedDatabase {
+    /// Its name, one part, unique in the saveset.
+    pub name: ObjectName,
+    /// What of it was asked for.
+    pub selection: DatabaseSelection,
+    /// When its snapshot was taken: each database of a saveset has its own.
+    pub snapshot_time: Moment,
+    /// Its dictionary.
+    pub dictionary: Vec<BlobRef>,
+    /// Its tables, in the order of the source's plan.
+    pub tables: Vec<ManifestTable>,
+    /// All its objects, those without rows too. An object's `table` is a place in `tables`.
+    pub objects: Vec<SavesetObject>,
+    /// What the source said at its end; only its engine understands it.
+    pub facts: ClosingFacts,
 }
 
 /// What a run gives to its saveset's manifest.
@@ -59,20 +78,12 @@ pub struct ManifestDraft {
     pub site_id: SiteId,
     /// Its kind.
     pub site_type: SiteType,
-    /// The databases in the saveset.
-    pub databases: Vec<ObjectName>,
+    /// The databases in the saveset, in the order in which they were read.
+    pub databases: Vec<SavedDatabase>,
     /// When the attempt started.
     pub start: Moment,
     /// When the last row had been read.
     pub end: Moment,
-    /// The dictionary.
-    pub dictionary: Vec<BlobRef>,
-    /// The tables, in the order of the source's plan.
-    pub tables: Vec<ManifestTable>,
-    /// All objects, those without rows too.
-    pub objects: Vec<SavesetObject>,
-    /// What the source said at its end; only its engine understands it.
-    pub facts: ClosingFacts,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// What was left out, and why.
@@ -92,18 +103,67 @@ pub struct Manifest {
     pub contents: ManifestDraft,
 }
 
+impl SavedDatabase {
+    fn check(&self) -> Result<(), String> {
+        let name = &self.name;
+        let mut names: Vec<&str> = self.dictionary.iter().map(|blob| &*blob.name).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!(
+                "the dictionary of {name} has two parts {:?}",
+                pair[0]
+            ));
+        }
+        let past = |object: &&SavesetObject| object.table.is_some_and(|t| t >= self.tables.len());
+        if let Some(object) = self.objects.iter().find(past) {
+            return Err(format!(
+                "{} of {name} names a table that is not listed",
+                object.name
+            ));
+        }
+        if self.selection.database != *name {
+            return Err(format!(
+                "the selection of {name} is about {}",
+                self.selection.database
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl ManifestDraft {
+    /// The tables of all databases.
+    pub fn tables(&self) -> impl Iterator<Item = &ManifestTable> {
+        self.databases.iter().flat_map(|database| &database.tables)
+    }
+
+    /// The parts of all dictionaries.
+    pub fn parts(&self) -> impl Iterator<Item = &BlobRef> {
+        let databases = self.databases.iter();
+        databases.flat_map(|database| &database.dictionary)
+    }
+
+    /// The objects of all databases.
+    pub fn objects(&self) -> impl Iterator<Item = &SavesetObject> {
+        self.databases.iter().flat_map(|database| &database.objects)
+    }
+
+    /// The place of the database of that name.
+    pub fn place_of(&self, database: &ObjectName) -> Option<usize> {
+        self.databases.iter().position(|one| one.name == *database)
+    }
+
     /// Every run of frames that the manifest itself names.
     pub(crate) fn runs(&self) -> impl Iterator<Item = &FrameRun> {
-        let blobs = self.dictionary.iter().flat_map(|blob| &blob.runs);
-        let sheets = self.tables.iter().filter_map(|table| table.sheet.as_ref());
+        let blobs = self.parts().flat_map(|blob| &blob.runs);
+        let sheets = self.tables().filter_map(|table| table.sheet.as_ref());
         blobs.chain(sheets.flat_map(|sheet| &sheet.runs))
     }
 
     /// Bytes in the vault of everything that it refers to.
     pub(crate) fn bytes_referred(&self) -> u64 {
-        let blobs = self.dictionary.iter().map(|blob| blob.stored_bytes);
-        let sheets = self.tables.iter().filter_map(|table| table.sheet.as_ref());
+        let blobs = self.parts().map(|blob| blob.stored_bytes);
+        let sheets = self.tables().filter_map(|table| table.sheet.as_ref());
         blobs.chain(sheets.map(|sheet| sheet.stored_bytes)).sum()
     }
 
@@ -112,15 +172,11 @@ impl ManifestDraft {
         if let Some(run) = self.runs().find(|run| run.count == 0) {
             return Err(format!("it names a run of no frames in pack {}", run.pack));
         }
-        let mut names: Vec<&str> = self.dictionary.iter().map(|blob| &*blob.name).collect();
+        let mut names: Vec<&ObjectName> = self.databases.iter().map(|one| &one.name).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("the dictionary has two parts {:?}", pair[0]));
+            return Err(format!("it has two databases {}", pair[0]));
         }
-        let past = |object: &&SavesetObject| object.table.is_some_and(|t| t >= self.tables.len());
-        if let Some(object) = self.objects.iter().find(past) {
-            return Err(format!("{} names a table that is not listed", object.name));
-        }
-        Ok(())
+        self.databases.iter().try_for_each(SavedDatabase::check)
     }
 }

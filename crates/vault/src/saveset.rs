@@ -13,7 +13,8 @@ use crate::seal::{Kind, open, parse};
 use crate::sheet::MAX_SHEET_BYTES;
 use crate::vault::versioned;
 use crate::{
-    Depth, FrameRun, Manifest, RunReader, SegmentEntry, TableSheet, Tombstone, Vault, VaultError,
+    Depth, FrameRun, Manifest, RunReader, SavedDatabase, SegmentEntry, TableSheet, Tombstone,
+    Vault, VaultError,
 };
 
 /// An index of one segment is at most this long.
@@ -105,29 +106,40 @@ impl Saveset {
         self.manifest.contents.bytes_referred() + self.object_bytes
     }
 
-    /// The sheet of a table, by its place in the manifest. A table without one has no segments.
+    /// The databases in it.
+    pub fn databases(&self) -> &[SavedDatabase] {
+        &self.manifest.contents.databases
+    }
+
+    /// The sheet of a table, by the places of its database and its own in the manifest. A table
+    /// without one has no segments.
     ///
     /// # Errors
     /// When a frame of the sheet is missing or damaged, or there is no such table.
-    pub async fn sheet(&self, table: usize) -> Result<TableSheet, VaultError> {
-        let sheet = self.sheet_with_patches(table).await?;
+    pub async fn sheet(&self, database: usize, table: usize) -> Result<TableSheet, VaultError> {
+        let sheet = self.sheet_with_patches(database, table).await?;
         if sheet.patches.is_empty() {
             return Ok(sheet);
         }
         Err(VaultError::NotBuiltYet {
             what: format!(
-                "reading patches (table {table} of saveset {} has some, of a newer release)",
+                "reading patches (table {table} of database {database} in saveset {} has some, of a newer release)",
                 self.id()
             ),
         })
     }
 
     /// As [`sheet`](Self::sheet), for those that need not understand patches.
-    pub(crate) async fn sheet_with_patches(&self, table: usize) -> Result<TableSheet, VaultError> {
-        let listed = self.manifest.contents.tables.get(table);
+    pub(crate) async fn sheet_with_patches(
+        &self,
+        database: usize,
+        table: usize,
+    ) -> Result<TableSheet, VaultError> {
+        let saved = self.databases().get(database);
+        let listed = saved.and_then(|saved| saved.tables.get(table));
         let listed = listed.ok_or_else(|| VaultError::NoSuchPart {
             saveset: self.id(),
-            what: format!("table in place {table}"),
+            what: format!("table in place {table} of a database in place {database}"),
         })?;
         let Some(sheet) = &listed.sheet else {
             return Ok(TableSheet::default());
@@ -151,14 +163,11 @@ impl Saveset {
         .await
     }
 
-    /// A part of the dictionary, by its name; `None`: the saveset has no such part.
-    pub fn blob(&self, name: &str) -> Option<RunReader> {
-        let blob = self
-            .manifest
-            .contents
-            .dictionary
-            .iter()
-            .find(|b| b.name == name)?;
+    /// A part of a database's dictionary, by the database's place and its name; `None`: there is
+    /// no such part.
+    pub fn blob(&self, database: usize, name: &str) -> Option<RunReader> {
+        let parts = &self.databases().get(database)?.dictionary;
+        let blob = parts.iter().find(|b| b.name == name)?;
         Some(
             self.vault
                 .read_checked(&blob.runs, blob.plain_bytes, blob.hash),
@@ -209,7 +218,7 @@ impl Saveset {
     ) -> Result<VerifyReport, VaultError> {
         let mut report = VerifyReport::default();
         let contents = &self.manifest.contents;
-        for blob in &contents.dictionary {
+        for blob in contents.parts() {
             let reader = self
                 .vault
                 .read_checked(&blob.runs, blob.plain_bytes, blob.hash);
@@ -218,8 +227,11 @@ impl Saveset {
                 .verify_runs(depth, &blob.runs, reader, on_bytes)
                 .await?;
         }
-        for table in 0..contents.tables.len() {
-            let sheet = self.sheet(table).await?;
+        let databases = contents.databases.iter().enumerate();
+        for (database, table) in
+            databases.flat_map(|(place, saved)| (0..saved.tables.len()).map(move |t| (place, t)))
+        {
+            let sheet = self.sheet(database, table).await?;
             report.parts += 1;
             for segment in &sheet.segments {
                 let rows = self.rows(segment);

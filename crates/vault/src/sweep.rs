@@ -246,7 +246,12 @@ async fn count(
     let contents = &saveset.manifest().contents;
     let of = |runs: &[FrameRun]| runs.iter().map(|run| run.pack).collect::<Vec<_>>();
     packs.extend(contents.runs().map(|run| run.pack));
-    for (place, table) in contents.tables.iter().enumerate() {
+    let databases = contents.databases.iter().enumerate();
+    let tables = databases.flat_map(|(database, saved)| {
+        let tables = saved.tables.iter().enumerate();
+        tables.map(move |(place, table)| (database, place, table))
+    });
+    for (database, place, table) in tables {
         let first = table.sheet.as_ref().and_then(|sheet| sheet.runs.first());
         let Some(first) = first.map(|run| (run.pack, run.first)) else {
             continue;
@@ -254,7 +259,7 @@ async fn count(
         if sheets.contains(&first) {
             continue;
         }
-        let sheet = saveset.sheet_with_patches(place).await?;
+        let sheet = saveset.sheet_with_patches(database, place).await?;
         for segment in &sheet.segments {
             packs.extend(of(&segment.rows));
             packs.extend(of(&segment.index));

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use engine_postgres::{PostgresEngine, PostgresOptions};
 use model::{
-    BlockIndex, BoxFault, ClosingFacts, Connection, DictionaryPart, Engine, FRAME_BYTES, Outcome,
-    PieceSink, RowFormat, SegmentReader, SegmentTask, Selection, Source, SourcePlan, SourceRequest,
+    BlockIndex, BoxFault, ClosingFacts, Connection, DatabaseSelection, DictionaryPart, Engine,
+    FRAME_BYTES, ObjectName, Outcome, PieceSink, RowFormat, SegmentReader, SegmentTask, Source,
+    SourcePlan, SourceRequest,
 };
 use testkit::RecordedProgress;
 use testkit::postgres::{SUPERUSER, Server};
@@ -59,7 +60,8 @@ impl<'a> Reading<'a> {
 
     pub async fn open(&self) -> Outcome<Box<dyn Source>> {
         let request = SourceRequest {
-            selection: Selection::whole_database(self.database),
+            selection: DatabaseSelection::whole(ObjectName::one(self.database)),
+            online: true,
             streams: self.streams,
             server_execution_id: "121.1".parse().unwrap(),
             yield_to_ddl: self.yield_to_ddl,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use engine_postgres::{PostgresEngine, PostgresOptions};
 use model::{
-    Connection, Engine, NoProgress, Outcome, Parent, RowFormat, SecretString, Selection, Source,
-    SourceRequest,
+    Connection, DatabaseSelection, Engine, NoProgress, ObjectName, Outcome, Parent, RowFormat,
+    SecretString, Source, SourceRequest,
 };
 use testkit::postgres::Server;
 
@@ -138,7 +138,8 @@ async fn open(server: &Server) -> Outcome<Box<dyn Source>> {
         lock_patience: None,
     });
     let request = SourceRequest {
-        selection: Selection::whole_database("shop"),
+        selection: DatabaseSelection::whole(ObjectName::one("shop")),
+        online: true,
         streams: 1,
         server_execution_id: "5.1".parse().unwrap(),
         yield_to_ddl: None,

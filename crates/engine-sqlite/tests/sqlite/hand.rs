@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine_sqlite::SqliteEngine;
 use model::{
-    ClosingFacts, Connection, DictionaryReader, Engine, FRAME_BYTES, LoadTask, ObjectName, Outcome,
-    PieceSink, Published, RestoreRequest, RestoreTable, RowStream, SegmentTask, Selection,
-    SiteType, Source, SourcePlan, SourceRequest, Target,
+    ClosingFacts, Connection, DatabaseSelection, DictionaryReader, Engine, FRAME_BYTES, LoadTask,
+    ObjectName, Outcome, PieceSink, Published, RestoreRequest, RestoreTable, RowStream,
+    SegmentTask, SiteType, Source, SourcePlan, SourceRequest, Target,
 };
 use testkit::RecordedProgress;
 
@@ -38,7 +38,8 @@ pub fn site(directory: &Path) -> Connection {
 
 pub fn source_request(name: &str, progress: &Arc<RecordedProgress>) -> SourceRequest {
     SourceRequest {
-        selection: Selection::whole_database(name),
+        selection: DatabaseSelection::whole(ObjectName::one(name)),
+        online: true,
         streams: 2,
         server_execution_id: "121.1".parse().unwrap(),
         yield_to_ddl: None,
@@ -183,7 +184,7 @@ pub fn request(copy: &Copy, target: &str, progress: &Arc<RecordedProgress>) -> R
     let plan = copy.plan.tables[0].clone();
     RestoreRequest {
         source_type: SiteType::Sqlite,
-        database: plan.name.clone(),
+        selection: DatabaseSelection::whole(plan.name.clone()),
         target_database: ObjectName::one(target),
         as_copy: false,
         replace_existing: false,

@@ -197,35 +197,25 @@ async fn a_damaged_file_is_told_as_damaged() {
 }
 
 #[tokio::test]
-async fn only_one_whole_database_is_accepted() {
+async fn only_a_whole_file_is_accepted_online() {
     let directory = tempfile::tempdir().unwrap();
     make(&directory.path().join("shop.db"), "CREATE TABLE t(x)");
     let progress = Arc::new(RecordedProgress::new());
-    let refused = async |change: &dyn Fn(&mut model::Selection)| {
+    let refused = async |change: &dyn Fn(&mut model::SourceRequest)| {
         let mut request = crate::hand::source_request("shop.db", &progress);
-        change(&mut request.selection);
+        change(&mut request);
         let engine = SqliteEngine::new();
         let opened = engine.open_source(&site(directory.path()), request).await;
         opened.err().map(|fault| fault.code())
     };
     assert_eq!(refused(&|_| {}).await, None);
-    assert_eq!(
-        refused(&|s| s.objects[0].include_all = false).await,
-        Some("not-built-yet")
-    );
-    assert_eq!(refused(&|s| s.objects.clear()).await, Some("not-built-yet"));
-    assert_eq!(
-        refused(&|s| s.objects.push(s.objects[0].clone())).await,
-        Some("not-built-yet")
-    );
-    assert_eq!(
-        refused(&|s| s.objects[0].name = ObjectName::one("DBC")).await,
-        Some("not-built-yet")
-    );
-    assert_eq!(
-        refused(&|s| s.objects[0].object_type = model::ObjectType::Table).await,
-        Some("not-built-yet")
-    );
+    let not_yet = Some("not-built-yet");
+    assert_eq!(refused(&|r| r.online = false).await, not_yet);
+    let table = model::ChosenObject::new(ObjectName::one("t"), model::ObjectType::Table);
+    let only = |r: &mut model::SourceRequest| {
+        r.selection.scope = model::Scope::Only(vec![table.clone()]);
+    };
+    assert_eq!(refused(&only).await, not_yet);
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ async fn a_discard_that_fails_is_told_beside_the_first_error() {
         error.to_string().contains("could not be taken away"),
         "{error}"
     );
-    assert_eq!(rig.engine.working_names(), ["backstay_8.1"]);
+    assert_eq!(rig.engine.working_names(), ["backstay_8.1_copy"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flow::{
-    BackupInput, BackupOutcome, FlowError, JobFacts, RestoreInput, RestoreOptions, RestoreOutcome,
+    BackupInput, BackupOptions, BackupOutcome, DatabaseRestore, FlowError, JobFacts, RestoreInput,
+    RestoreOptions, RestoreOutcome,
 };
 use model::{
-    Connection, JobId, ObjectName, RunType, SavesetId, Selection, ServerExecutionId, SiteType,
-    SourceRequest,
+    Connection, DatabaseSelection, JobId, ObjectName, RunType, SavesetId, ServerExecutionId,
+    SiteType,
 };
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -82,8 +83,9 @@ impl Rig {
         BackupInput {
             engine: Arc::new(self.engine.clone()),
             connection: nowhere(),
-            request: SourceRequest {
-                selection: Selection::whole_database("shop"),
+            databases: vec![whole("shop")],
+            options: BackupOptions {
+                online: true,
                 streams: self.streams,
                 server_execution_id: execution.parse::<ServerExecutionId>().unwrap(),
                 yield_to_ddl: None,
@@ -125,9 +127,11 @@ impl Rig {
             connection: nowhere(),
             credentials: None,
             saveset: saveset.clone(),
-            options: RestoreOptions {
-                database: ObjectName::one("shop"),
+            databases: vec![DatabaseRestore {
+                selection: whole("shop"),
                 target_database: ObjectName::one(to),
+            }],
+            options: RestoreOptions {
                 as_copy: true,
                 replace_existing: false,
                 skip_statistics: false,
@@ -195,6 +199,10 @@ impl Rig {
         let fits = |call: &Call| call.operation == operation && call.path.starts_with(folder);
         self.store.calls().into_iter().filter(fits).count()
     }
+}
+
+pub fn whole(name: &str) -> DatabaseSelection {
+    DatabaseSelection::whole(ObjectName::one(name))
 }
 
 pub fn nowhere() -> Connection {

@@ -20,7 +20,7 @@ async fn comes_back(rig: &Rig) {
     let all = rig.engine.contents("shop").unwrap();
     let rows = all.tables.values().map(Vec::len).sum::<usize>() as u64;
     assert_eq!((made.rows, restored.rows), (rows, rows));
-    assert_eq!(restored.published.database.to_string(), "copy");
+    assert_eq!(restored.published[0].database.to_string(), "copy");
     assert_eq!(restored.errors, Vec::<String>::new());
 }
 
@@ -76,8 +76,8 @@ async fn segments(saveset: &Saveset) -> Vec<Vec<(u32, u64, u64, String)>> {
         (entry.blocks.start, entry.row_count, entry.plain_bytes, hash)
     };
     let mut all = Vec::new();
-    for table in 0..saveset.manifest().contents.tables.len() {
-        let sheet = saveset.sheet(table).await.unwrap();
+    for table in 0..saveset.databases()[0].tables.len() {
+        let sheet = saveset.sheet(0, table).await.unwrap();
         all.push(sheet.segments.iter().map(told).collect());
     }
     all
@@ -105,8 +105,8 @@ async fn each_segments_index_covers_its_rows() {
     let rig = Rig::with_a_shop().await;
     let saveset = rig.backup().await.unwrap().saveset;
     let mut rows = 0;
-    for table in 0..saveset.manifest().contents.tables.len() {
-        for segment in saveset.sheet(table).await.unwrap().segments {
+    for table in 0..saveset.databases()[0].tables.len() {
+        for segment in saveset.sheet(0, table).await.unwrap().segments {
             let index = saveset.index(&segment).await.unwrap();
             assert_eq!(index.rows(), segment.row_count);
             assert!(
@@ -128,7 +128,7 @@ async fn a_run_takes_the_streams_that_are_free_and_gives_them_back() {
     rig.limits = Arc::new(Semaphore::new(3));
     let held = rig.limits.clone().acquire_owned().await.unwrap();
     let made = rig.backup().await.unwrap();
-    assert_eq!(made.saveset.manifest().contents.facts.0["streams"], 2);
+    assert_eq!(made.saveset.databases()[0].facts.0["streams"], 2);
     assert_eq!(rig.engine.count(Stage::Reader), 2);
     assert_eq!(rig.limits.available_permits(), 2);
     drop(held);
@@ -159,7 +159,7 @@ async fn progress_tells_phases_objects_and_bytes() {
     assert_eq!(progress.done(), [Phase::Dictionary, Phase::Data]);
     assert_eq!(progress.objects_total(Phase::Data), 5);
     assert_eq!(progress.objects(Phase::Data), 5);
-    let tables = &made.saveset.manifest().contents.tables;
+    let tables = &made.saveset.databases()[0].tables;
     let of_rows = tables.iter().map(|table| table.plain_bytes).sum::<u64>();
     assert_eq!(progress.bytes_moved(Phase::Data), of_rows);
     let all = of_rows + progress.bytes_moved(Phase::Dictionary);
@@ -263,10 +263,10 @@ async fn the_manifest_says_where_it_comes_from() {
     let contents = &made.saveset.manifest().contents;
     assert_eq!(contents.execution.to_string(), "7.1");
     assert_eq!(contents.job_name, "nightly");
-    assert_eq!(contents.databases[0].to_string(), "shop");
+    assert_eq!(contents.databases[0].name.to_string(), "shop");
     assert_eq!(contents.start.to_the_second(), "2026-01-31T02:00:00Z");
     assert_eq!(contents.end.to_the_second(), "2026-01-31T02:01:00Z");
-    assert_eq!(contents.objects.len(), 6);
+    assert_eq!(contents.objects().count(), 6);
     assert_eq!(contents.parent, None);
     let states = rig.states().await;
     assert_eq!(states[&made.saveset.id()], SavesetState::Committed);
@@ -302,7 +302,7 @@ async fn what_stood_in_the_place_before_is_kept() {
         .await
         .unwrap();
     assert_eq!(rig.engine.contents("shop"), before);
-    let kept = restored.published.kept.unwrap();
+    let kept = restored.published[0].kept.clone().unwrap();
     let kept = rig.engine.contents(kept.last()).unwrap();
     assert!(kept.tables.contains_key("new"));
 }

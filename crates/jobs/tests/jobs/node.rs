@@ -291,7 +291,6 @@ pub fn draft(to: Option<&str>) -> RestoreDraft {
     RestoreDraft {
         job: restore_job("restore".to_owned(), Selection::whole_database("shop")),
         target_site: site(),
-        database: Some(ObjectName::one("shop")),
         new_name: to.map(ObjectName::one),
         named_by_rename_to: false,
         run_as_copy: None,

@@ -39,9 +39,11 @@ async fn vault_and_recovery_key_alone_give_every_row_after_the_data_directory_is
             password: None,
         },
         credentials: None,
+        databases: vec![flow::DatabaseRestore {
+            selection: contents.databases[0].selection.clone(),
+            target_database: contents.databases[0].name.clone(),
+        }],
         options: flow::RestoreOptions {
-            database: contents.databases[0].clone(),
-            target_database: contents.databases[0].clone(),
             as_copy: false,
             replace_existing: false,
             skip_statistics: false,

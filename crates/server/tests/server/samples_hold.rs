@@ -100,10 +100,10 @@ async fn a_job_has_the_sample_s_shape_and_our_keys() {
 fn a_job_with_exclusions_has_the_sample_s_shape() {
     let body = crate::app::job_body();
     let mut job = contract::parse_job(&body, model::SiteType::Postgresql).unwrap();
-    job.selection.objects[0].exclude.push(ExcludedObject {
-        name: ObjectName::one("DEPARTMENT"),
-        object_type: ObjectType::Database,
-    });
+    job.selection.objects[0].exclude.push(ExcludedObject::new(
+        ObjectName::one("DEPARTMENT"),
+        ObjectType::Database,
+    ));
     let site = "shop".parse().unwrap();
     let shown = Job {
         listed: ListedJob::of(&site, model::JobId::new(34).unwrap(), &job, "AWS", None),

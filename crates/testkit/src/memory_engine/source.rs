@@ -28,15 +28,25 @@ pub(super) struct MemorySource {
 
 impl MemorySource {
     pub(super) fn open(shared: &Arc<Shared>, request: SourceRequest) -> Outcome<Self> {
-        let name = match request.selection.objects.as_slice() {
-            [object] => object.name.last().to_owned(),
-            _ => return Err(MemoryFault::Law("not one database selected".to_owned()).into()),
-        };
+        let name = request.selection.database.last().to_owned();
         let databases = shared.databases.lock().unwrap();
         let mut database = databases
             .get(&name)
             .ok_or_else(|| MemoryFault::NoDatabase(name.clone()))?
             .clone();
+        let selection = &request.selection;
+        let tables = database.table_names();
+        let unmatched = selection.unmatched(tables.map(|table| ("", table, ObjectType::Table)));
+        if let Some(missing) = unmatched.chosen.first() {
+            return Err(MemoryFault::NoObject(missing.to_string(), name).into());
+        }
+        for excluded in &unmatched.excluded {
+            let warning = format!("nothing in {name} is called {excluded}: it left nothing out");
+            request.progress.warning(warning);
+        }
+        database
+            .tables
+            .retain(|table, _| selection.takes("", table, ObjectType::Table));
         let settings = shared.settings.lock().unwrap();
         for skipped in &settings.skipped {
             database.tables.remove(&skipped.object);

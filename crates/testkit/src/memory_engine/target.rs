@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use model::{
-    Findings, LoadTask, ObjectName, Obstacle, Outcome, Phase, Published, RestoreRequest, RowStream,
-    SegmentLoader, StepReport, Target,
+    Findings, LoadTask, ObjectName, ObjectType, Obstacle, Outcome, Phase, Published,
+    RestoreRequest, RowStream, Scope, SegmentLoader, ServerExecutionId, StepReport, Target,
 };
 
 use super::database::{Blocks, MemoryDatabase, Schema};
@@ -26,7 +26,7 @@ impl MemoryTarget {
     pub(super) fn open(shared: &Arc<Shared>, request: RestoreRequest) -> Self {
         MemoryTarget {
             shared: shared.clone(),
-            working: format!("backstay_{}", request.server_execution_id),
+            working: working_name(&request, request.server_execution_id),
             request,
             loaders: Arc::default(),
         }
@@ -41,9 +41,46 @@ impl MemoryTarget {
         }
     }
 
+    /// What a table of the saveset is called on the target; `None`: it is not wanted.
+    fn new_name(&self, table: &str) -> Option<String> {
+        let selection = &self.request.selection;
+        if !selection.takes("", table, ObjectType::Table) {
+            return None;
+        }
+        let chosen = selection.chosen("", table, ObjectType::Table);
+        let renamed = chosen.and_then(|chosen| chosen.rename_to.as_ref());
+        Some(renamed.map_or(table, ObjectName::last).to_owned())
+    }
+
+    /// The tables of the saveset that are wanted, and what they will be called.
+    fn wanted(&self) -> impl Iterator<Item = (&str, String)> {
+        let tables = self
+            .request
+            .tables
+            .iter()
+            .map(|table| table.plan.name.last());
+        tables.filter_map(|table| Some((table, self.new_name(table)?)))
+    }
+
+    fn is_part(&self) -> bool {
+        matches!(self.request.selection.scope, Scope::Only(_))
+    }
+
+    /// Chosen objects go into a database that is there, and only a table of the same name is in
+    /// their way.
     fn own_obstacle(&self) -> Option<Obstacle> {
         let databases = self.shared.databases.lock().unwrap();
         let target = self.request.target_database.last();
+        if self.is_part() {
+            let there = databases.get(target)?;
+            let mut wanted = self.wanted();
+            let (_, taken) = wanted.find(|(_, name)| there.tables.contains_key(name))?;
+            return (!self.request.replace_existing).then(|| Obstacle {
+                code: "target-exists".to_owned(),
+                detail: format!("the database {target} has a table {taken}"),
+                remedy: Some("send \"replace_existing\": true".to_owned()),
+            });
+        }
         let filled = databases.get(target).is_some_and(|there| !there.is_empty());
         (filled && !self.request.replace_existing).then(|| Obstacle {
             code: "target-not-empty".to_owned(),
@@ -67,16 +104,23 @@ impl Target for MemoryTarget {
         })
     }
 
+    fn wants(&self, table: usize) -> bool {
+        let name = self.request.tables[table].plan.name.last();
+        self.new_name(name).is_some()
+    }
+
     async fn prepare(&mut self) -> Outcome<()> {
         let schema = self.part("schema.json").await?;
         let schema: Schema = serde_json::from_slice(&schema)
             .map_err(|error| MemoryFault::Law(format!("schema.json: {error}")))?;
         let mut made = MemoryDatabase::new().ddl(&schema.ddl);
         for table in schema.tables {
-            made.tables.insert(table, Blocks::new());
+            if let Some(name) = self.new_name(&table) {
+                made.tables.insert(name, Blocks::new());
+            }
         }
         for earlier in &self.request.earlier {
-            let left = format!("backstay_{earlier}");
+            let left = working_name(&self.request, *earlier);
             self.shared.working.lock().unwrap().remove(&left);
         }
         let name = self.working.clone();
@@ -89,8 +133,9 @@ impl Target for MemoryTarget {
     async fn loader(&mut self) -> Outcome<Box<dyn SegmentLoader>> {
         self.shared.script.arrive(Stage::Loader).await?;
         let tables = self.request.tables.iter();
+        let names = tables.map(|table| self.new_name(table.plan.name.last()));
         Ok(Box::new(MemoryLoader {
-            tables: tables.map(|table| table.plan.name.clone()).collect(),
+            tables: names.collect(),
             working: self.working.clone(),
             alive: Alive::new(&self.shared, |shared| &shared.loaders, &self.loaders),
         }))
@@ -113,7 +158,9 @@ impl Target for MemoryTarget {
         let values = serde_json::from_slice(&values)
             .map_err(|error| MemoryFault::Law(format!("sequences.json: {error}")))?;
         let mut working = self.shared.working.lock().unwrap();
-        if let Some(database) = working.get_mut(&self.working) {
+        if let Some(database) = working.get_mut(&self.working)
+            && !self.is_part()
+        {
             database.sequences = values;
         }
         Ok(StepReport::default())
@@ -132,6 +179,15 @@ impl Target for MemoryTarget {
             .ok_or_else(|| MemoryFault::Law("publish before prepare".to_owned()))?;
         let database = self.request.target_database.clone();
         let mut databases = self.shared.databases.lock().unwrap();
+        if self.is_part()
+            && let Some(there) = databases.get_mut(database.last())
+        {
+            there.tables.extend(made.tables);
+            return Ok(Published {
+                database,
+                kept: None,
+            });
+        }
         let kept = databases.remove(database.last()).map(|before| {
             let name = format!("{}.kept.{}", database, self.request.server_execution_id);
             databases.insert(name.clone(), before);
@@ -148,8 +204,13 @@ impl Target for MemoryTarget {
     }
 }
 
+fn working_name(request: &RestoreRequest, execution: ServerExecutionId) -> String {
+    format!("backstay_{execution}_{}", request.target_database.last())
+}
+
 struct MemoryLoader {
-    tables: Vec<ObjectName>,
+    /// What they are called on the target; `None`: not wanted.
+    tables: Vec<Option<String>>,
     working: String,
     alive: Alive,
 }
@@ -158,7 +219,9 @@ struct MemoryLoader {
 impl SegmentLoader for MemoryLoader {
     async fn load(&mut self, task: &LoadTask, rows: &mut dyn RowStream) -> Outcome<u64> {
         let shared = &self.alive.shared;
-        let table = self.tables[task.table].last();
+        let table = self.tables[task.table]
+            .as_deref()
+            .ok_or_else(|| MemoryFault::Law("a table is loaded that is not wanted".to_owned()))?;
         let mut bytes = Vec::new();
         while let Some(piece) = rows.next().await? {
             let trouble = shared.script.arrive(Stage::Load).await?;

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    FRAME_BYTES, NoProgress, PieceSink, SegmentReader, Selection, ServerExecutionId, SourcePlan,
+    DatabaseSelection, FRAME_BYTES, NoProgress, PieceSink, SegmentReader, ServerExecutionId,
+    SourcePlan,
 };
 
 use super::*;
@@ -24,7 +25,8 @@ impl PieceSink for Kept {
 
 fn request() -> SourceRequest {
     SourceRequest {
-        selection: Selection::whole_database("shop"),
+        selection: DatabaseSelection::whole(ObjectName::one("shop")),
+        online: true,
         streams: 1,
         server_execution_id: "1.1".parse::<ServerExecutionId>().unwrap(),
         yield_to_ddl: None,

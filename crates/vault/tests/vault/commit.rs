@@ -115,7 +115,7 @@ async fn a_store_that_never_answers_is_an_error_after_its_time() {
         store.inject(Rule::new(operation, "*", Times::Every, Fault::Hang));
     }
     let errors = [
-        saveset.sheet(0).await.err(),
+        saveset.sheet(0, 0).await.err(),
         vault.saveset_states().await.err(),
         vault.open_saveset(saveset_id(1)).await.err(),
     ];
@@ -207,7 +207,7 @@ async fn must_6_a_manifest_never_refers_to_what_was_not_put() {
     for stranger in [false, true] {
         let writer = vault.begin(execution(1, 2), None).await.unwrap();
         let mut draft = fill(&writer, 1).await.unwrap();
-        let run = &mut draft.dictionary[0].runs[0];
+        let run = &mut draft.databases[0].dictionary[0].runs[0];
         *run = FrameRun {
             pack: if stranger {
                 PackId::from_bytes([9; 16])
@@ -219,6 +219,14 @@ async fn must_6_a_manifest_never_refers_to_what_was_not_put() {
         };
         refused(writer.commit(draft).await.unwrap_err(), "were not put");
     }
+    // Two databases of one name.
+    let writer = vault.begin(execution(1, 4), None).await.unwrap();
+    let mut twice = fill(&writer, 1).await.unwrap();
+    twice.databases.push(twice.databases[0].clone());
+    refused(
+        writer.commit(twice).await.unwrap_err(),
+        "two databases shop",
+    );
     // The draft of another attempt.
     let writer = vault.begin(execution(1, 3), None).await.unwrap();
     let other = draft(execution(2, 1), Vec::new(), None);
@@ -317,10 +325,10 @@ async fn must_10_a_saveset_that_a_run_builds_on_is_not_dropped() {
     assert!(matches!(error, VaultError::StillNeeded { .. }), "{error}");
     // What the base has put may be referred to.
     let mut draft = draft(writer.execution(), Vec::new(), None);
-    draft.tables = base.manifest().contents.tables.clone();
+    draft.databases = base.databases().to_vec();
     let built = writer.commit(draft).await.unwrap();
     vault.drop_saveset(base.id()).await.unwrap();
-    assert_eq!(built.sheet(0).await.unwrap().segments.len(), 2);
+    assert_eq!(built.sheet(0, 0).await.unwrap().segments.len(), 2);
     let error = vault
         .begin(execution(3, 1), Some(base.id()))
         .await
@@ -416,4 +424,39 @@ fn what_a_stream_holds_may_go_to_another_thread() {
     may_go::<vault::SavesetWriter>();
     may_go::<vault::RunReader>();
     may_go::<vault::Saveset>();
+}
+
+#[tokio::test]
+async fn the_databases_of_a_saveset_have_tables_and_parts_of_their_own() {
+    let (_, _, vault) = faulty().await;
+    let writer = vault.begin(execution(1, 1), None).await.unwrap();
+    let mut draft = fill(&writer, 5).await.unwrap();
+    let mut packs = writer.pack_writer().unwrap();
+    let mut never = |_| panic!("it fills no pack");
+    let mut cutter = vault::FrameCutter::new(&mut packs, &mut never);
+    cutter.push(b"the other one").unwrap();
+    let written = cutter.finish().unwrap();
+    writer
+        .put_pack(packs.take().unwrap().unwrap())
+        .await
+        .unwrap();
+    let part = vault::BlobRef {
+        name: "schema.dump".to_owned(),
+        runs: vault::runs(&written.places),
+        plain_bytes: written.bytes,
+        stored_bytes: written.stored(),
+        hash: written.hash,
+    };
+    draft
+        .databases
+        .push(sample::database("crm", vec![part], None));
+    let id = writer.commit(draft).await.unwrap().id();
+    let saveset = vault.open_saveset(id).await.unwrap();
+    assert_eq!(sample::read(&vault, id).await.unwrap(), sample::content(5));
+    let mut other = saveset.blob(1, "schema.dump").unwrap();
+    assert_eq!(sample::drain(&mut other).await.unwrap(), b"the other one");
+    assert!(saveset.blob(1, "empty.sql").is_none() && saveset.blob(2, "schema.dump").is_none());
+    assert!(saveset.sheet(1, 0).await.is_err(), "it has no table");
+    let report = saveset.verify(vault::Depth::Decompress, &|_| {}).await;
+    assert_eq!(report.unwrap().parts, 4);
 }

@@ -270,13 +270,21 @@ async fn a_reader_written_after_the_formats_page_reads_every_row() {
         (&manifest["format"], &manifest["saveset_id"]),
         (&1.into(), &1.into())
     );
-    let contents = &manifest["contents"];
+    let databases = manifest["contents"]["databases"].as_array().unwrap();
+    assert_eq!(databases.len(), 1);
+    let database = &databases[0];
+    assert_eq!(database["name"], "shop");
+    assert_eq!(
+        database["selection"],
+        serde_json::json!({"database": "shop", "scope": {"whole": {"exclude": []}}})
+    );
+    assert_eq!(database["objects"][0]["table"], 0);
     let mut found = BTreeMap::new();
-    for part in contents["dictionary"].as_array().unwrap() {
+    for part in database["dictionary"].as_array().unwrap() {
         let bytes = reader.hashed(&part["runs"], &part["plain_bytes"], &part["hash"]);
         found.insert(part["name"].as_str().unwrap().to_owned(), bytes);
     }
-    let sheet = &contents["tables"][0]["sheet"];
+    let sheet = &database["tables"][0]["sheet"];
     let sheet = reader.hashed(&sheet["runs"], &sheet["bytes"], &sheet["hash"]);
     let sheet: Value = serde_json::from_slice(&sheet).unwrap();
     assert_eq!(sheet["patches"], serde_json::json!([]));

@@ -39,7 +39,7 @@ async fn must_15_the_vault_and_the_recovery_key_as_text_are_enough_for_every_row
         assert_eq!(found, content(seed));
         let manifest = vault.open_saveset(saveset_id(id)).await.unwrap();
         assert_eq!(
-            manifest.manifest().contents.tables[0].plan.name.to_string(),
+            manifest.databases()[0].tables[0].plan.name.to_string(),
             "public.orders"
         );
     }

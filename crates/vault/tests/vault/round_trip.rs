@@ -102,7 +102,7 @@ proptest! {
             prop_assert_eq!(written.rows, sheet.rows());
             let draft = draft(writer.execution(), Vec::new(), Some((sheet.clone(), written)));
             let saveset = writer.commit(draft).await.unwrap();
-            prop_assert_eq!(saveset.sheet(0).await.unwrap(), sheet);
+            prop_assert_eq!(saveset.sheet(0, 0).await.unwrap(), sheet);
             Ok(())
         })?;
     }

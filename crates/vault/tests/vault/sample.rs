@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use model::{
-    BlockIndex, BlockRange, BlockSpan, ClosingFacts, ExecutionId, JobId, Moment, ObjectName,
-    ObjectType, RowFormat, RunType, SavesetId, SavesetObject, ServerExecutionId, SiteType,
-    TablePlan,
+    BlockIndex, BlockRange, BlockSpan, ClosingFacts, DatabaseSelection, ExecutionId, JobId, Moment,
+    ObjectName, ObjectType, RowFormat, RunType, SavesetId, SavesetObject, ServerExecutionId,
+    SiteType, TablePlan,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use vault::{
     BlobRef, ContentHash, FrameCutter, ManifestDraft, ManifestTable, OwnerId, PackWriter,
-    RecoveryKey, Saveset, SavesetWriter, SealedPack, SegmentEntry, SiteKey, StoreLimits,
-    TableSheet, Unlock, Vault, VaultError, runs, write_sheet,
+    RecoveryKey, SavedDatabase, Saveset, SavesetWriter, SealedPack, SegmentEntry, SiteKey,
+    StoreLimits, TableSheet, Unlock, Vault, VaultError, runs, write_sheet,
 };
 
 /// Short enough for a test that waits for them to run out, in memory.
@@ -206,6 +206,29 @@ async fn segment(
     })
 }
 
+/// A whole database of at most one table, and of one object.
+pub fn database(
+    name: &str,
+    dictionary: Vec<BlobRef>,
+    table: Option<ManifestTable>,
+) -> SavedDatabase {
+    SavedDatabase {
+        name: ObjectName::one(name),
+        selection: DatabaseSelection::whole(ObjectName::one(name)),
+        snapshot_time: Moment::from_micros(1_500_000),
+        dictionary,
+        objects: vec![SavesetObject {
+            name: ObjectName::two("public", "orders"),
+            object_type: ObjectType::Table,
+            parent_name: ObjectName::one(name),
+            parent_type: ObjectType::Database,
+            table: table.as_ref().map(|_| 0),
+        }],
+        tables: table.into_iter().collect(),
+        facts: ClosingFacts(serde_json::json!({"version": 1})),
+    }
+}
+
 pub fn draft(
     execution: ServerExecutionId,
     dictionary: Vec<BlobRef>,
@@ -230,19 +253,9 @@ pub fn draft(
         execution,
         site_id: "shop".parse().unwrap(),
         site_type: SiteType::Postgresql,
-        databases: vec![ObjectName::one("shop")],
+        databases: vec![database("shop", dictionary, sheet.map(table))],
         start: Moment::from_micros(1_000_000),
         end: Moment::from_micros(2_000_000),
-        dictionary,
-        tables: sheet.map(table).into_iter().collect(),
-        objects: vec![SavesetObject {
-            name: ObjectName::two("public", "orders"),
-            object_type: ObjectType::Table,
-            parent_name: ObjectName::one("shop"),
-            parent_type: ObjectType::Database,
-            table: None,
-        }],
-        facts: ClosingFacts(serde_json::json!({"version": 1})),
         warnings: Vec::new(),
         skipped: Vec::new(),
     }
@@ -252,12 +265,12 @@ pub fn draft(
 pub async fn read(vault: &Vault, id: SavesetId) -> Result<BTreeMap<String, Vec<u8>>, VaultError> {
     let saveset = vault.open_saveset(id).await?;
     let mut found = BTreeMap::new();
-    for part in &saveset.manifest().contents.dictionary {
-        let mut reader = saveset.blob(&part.name).unwrap();
+    for part in &saveset.databases()[0].dictionary {
+        let mut reader = saveset.blob(0, &part.name).unwrap();
         found.insert(part.name.clone(), drain(&mut reader).await?);
     }
-    for table in 0..saveset.manifest().contents.tables.len() {
-        let sheet = saveset.sheet(table).await?;
+    for table in 0..saveset.databases()[0].tables.len() {
+        let sheet = saveset.sheet(0, table).await?;
         for (place, segment) in sheet.segments.iter().enumerate() {
             saveset.index(segment).await?;
             let rows = drain(&mut saveset.rows(segment)).await?;

@@ -399,7 +399,7 @@ async fn write_sized(vault: &Vault, number: i64, bytes: usize) -> Result<Saveset
     let mut cutter = vault::FrameCutter::new(&mut packs, &mut never);
     cutter.push(&noise(number as u64, bytes))?;
     let written = cutter.finish()?;
-    draft.dictionary.push(vault::BlobRef {
+    draft.databases[0].dictionary.push(vault::BlobRef {
         name: "rows".to_owned(),
         runs: vault::runs(&written.places),
         plain_bytes: written.bytes,

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use model::{
-    BlockRange, ClosingFacts, DictionaryReader, LoadTask, ObjectName, Outcome, Progress,
-    RestoreRequest, RestoreTable, RowFormat, RowStream, SiteType, TablePlan,
+    BlockRange, ClosingFacts, DatabaseSelection, DictionaryReader, LoadTask, ObjectName, Outcome,
+    Progress, RestoreRequest, RestoreTable, RowFormat, RowStream, SiteType, TablePlan,
 };
 use serde_json::{Value, json};
 use testkit::postgres::{SUPERUSER, Server};
@@ -85,7 +85,7 @@ impl Saved {
     pub fn request(&self, name: &str, progress: Arc<dyn Progress>) -> RestoreRequest {
         RestoreRequest {
             source_type: SiteType::Postgresql,
-            database: ObjectName::one("shop"),
+            selection: DatabaseSelection::whole(ObjectName::one("shop")),
             target_database: ObjectName::one(name),
             as_copy: false,
             replace_existing: false,
