@@ -227,19 +227,16 @@ impl Saveset {
                 .verify_runs(depth, &blob.runs, reader, on_bytes)
                 .await?;
         }
-        let databases = contents.databases.iter().enumerate();
-        for (database, table) in
-            databases.flat_map(|(place, saved)| (0..saved.tables.len()).map(move |t| (place, t)))
-        {
-            let sheet = self.sheet(database, table).await?;
-            report.parts += 1;
-            for segment in &sheet.segments {
-                let rows = self.rows(segment);
-                report.segments += 1;
-                report.bytes += self
-                    .verify_runs(depth, &segment.rows, rows, on_bytes)
-                    .await?;
-                self.index(segment).await?;
+        for (database, saved) in contents.databases.iter().enumerate() {
+            for table in 0..saved.tables.len() {
+                let sheet = self.sheet(database, table).await?;
+                report.parts += 1;
+                for segment in &sheet.segments {
+                    let (runs, rows) = (&segment.rows, self.rows(segment));
+                    report.segments += 1;
+                    report.bytes += self.verify_runs(depth, runs, rows, on_bytes).await?;
+                    self.index(segment).await?;
+                }
             }
         }
         Ok(report)

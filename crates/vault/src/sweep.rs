@@ -246,29 +246,26 @@ async fn count(
     let contents = &saveset.manifest().contents;
     let of = |runs: &[FrameRun]| runs.iter().map(|run| run.pack).collect::<Vec<_>>();
     packs.extend(contents.runs().map(|run| run.pack));
-    let databases = contents.databases.iter().enumerate();
-    let tables = databases.flat_map(|(database, saved)| {
-        let tables = saved.tables.iter().enumerate();
-        tables.map(move |(place, table)| (database, place, table))
-    });
-    for (database, place, table) in tables {
-        let first = table.sheet.as_ref().and_then(|sheet| sheet.runs.first());
-        let Some(first) = first.map(|run| (run.pack, run.first)) else {
-            continue;
-        };
-        if sheets.contains(&first) {
-            continue;
+    for (database, saved) in contents.databases.iter().enumerate() {
+        for (place, table) in saved.tables.iter().enumerate() {
+            let first = table.sheet.as_ref().and_then(|sheet| sheet.runs.first());
+            let Some(first) = first.map(|run| (run.pack, run.first)) else {
+                continue;
+            };
+            if sheets.contains(&first) {
+                continue;
+            }
+            let sheet = saveset.sheet_with_patches(database, place).await?;
+            for segment in &sheet.segments {
+                packs.extend(of(&segment.rows));
+                packs.extend(of(&segment.index));
+            }
+            for patch in &sheet.patches {
+                packs.extend(of(&patch.rows));
+                packs.extend(of(&patch.index));
+            }
+            sheets.insert(first);
         }
-        let sheet = saveset.sheet_with_patches(database, place).await?;
-        for segment in &sheet.segments {
-            packs.extend(of(&segment.rows));
-            packs.extend(of(&segment.index));
-        }
-        for patch in &sheet.patches {
-            packs.extend(of(&patch.rows));
-            packs.extend(of(&patch.index));
-        }
-        sheets.insert(first);
     }
     Ok(())
 }

@@ -250,8 +250,7 @@ async fn warnings_and_skipped_objects_stand_in_the_manifest() {
     assert_eq!(contents.skipped, skipped);
     assert!(
         contents
-            .tables
-            .iter()
+            .tables()
             .all(|table| table.plan.name.last() != "note")
     );
 }

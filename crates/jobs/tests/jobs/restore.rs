@@ -1,5 +1,5 @@
 use jobs::{ExecuteRequest, Restored};
-use model::{Blame, ExecutionStatus, Fault, JobType, ObjectName, Obstacle, Phase};
+use model::{Blame, ExecutionStatus, Fault, JobType, Obstacle, Phase};
 use testkit::memory_engine::{Stage, Trouble};
 
 use crate::node::{Node, credentials, draft, shop, site};
@@ -118,7 +118,7 @@ async fn credentials_and_the_right_database_are_asked_for() {
         .unwrap_err();
     assert_eq!(refused.code(), "credentials-missing");
     let mut other = draft(Some("copy"));
-    other.database = Some(ObjectName::one("warehouse"));
+    other.job.selection = model::Selection::whole_database("warehouse");
     let refused = node
         .jobs
         .restore(&site(), job, backup, other, with_credentials())
