@@ -37,13 +37,13 @@ impl Found {
         let databases = contents.databases.iter();
         let mut objects = Vec::new();
         for database in databases {
-            objects.extend(Selection::whole_database(database.last()).objects);
+            objects.extend(database.selection.as_listed());
         }
         Found {
             record: record_of(saveset, &contents.site_id),
             execution: contents.execution,
             site_type: contents.site_type,
-            bytes_read: contents.tables.iter().map(|table| table.plain_bytes).sum(),
+            bytes_read: contents.tables().map(|table| table.plain_bytes).sum(),
             notes: Notes {
                 warnings: contents.warnings.clone(),
                 skipped: contents.skipped.clone(),

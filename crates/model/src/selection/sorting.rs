@@ -117,6 +117,34 @@ impl Selection {
 }
 
 impl DatabaseSelection {
+    /// The entries of a job's list that mean this, and nothing of another database.
+    pub fn as_listed(&self) -> Vec<SelectedObject> {
+        let entry = |name: &ObjectName, kind, parent: &ObjectName, exclude: &[ExcludedObject]| {
+            SelectedObject {
+                name: name.clone(),
+                object_type: kind,
+                parent_name: Some(parent.clone()),
+                parent_type: Some(ObjectType::Database),
+                include_all: own_parts(kind) == 1,
+                exclude: exclude.to_vec(),
+                rename_to: None,
+            }
+        };
+        match &self.scope {
+            Scope::Whole { exclude } => {
+                let root = ObjectName::one(ROOT);
+                vec![entry(&self.database, ObjectType::Database, &root, exclude)]
+            }
+            Scope::Only(chosen) => chosen
+                .iter()
+                .map(|one| SelectedObject {
+                    rename_to: one.rename_to.clone(),
+                    ..entry(&one.name, one.object_type, &self.database, &one.exclude)
+                })
+                .collect(),
+        }
+    }
+
     fn add(&mut self, meant: Meant, object: &SelectedObject) -> Result<(), SelectionFault> {
         match (&mut self.scope, meant) {
             (Scope::Whole { .. }, Meant::Whole(_)) => Err(SelectionFault::Twice(told(object))),

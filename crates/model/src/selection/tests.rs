@@ -248,6 +248,21 @@ proptest! {
         }
     }
 
+    /// What a saveset remembers of its databases can be written as a job's list again.
+    #[test]
+    fn a_sorted_selection_written_as_a_list_sorts_to_itself(picked in things(), whole in any::<bool>()) {
+        let mut names: Vec<_> = picked.iter().map(|(s, n, k)| (ObjectName::two(s, n), *k)).collect();
+        names.sort();
+        names.dedup();
+        let exclude = names.iter().map(|(n, k)| ExcludedObject::new(n.clone(), *k)).collect();
+        let chosen: Vec<_> = names.iter().map(|(n, k)| ChosenObject::new(n.clone(), *k)).collect();
+        let selection = match whole || chosen.is_empty() {
+            true => DatabaseSelection { database: name("shop"), scope: Scope::Whole { exclude } },
+            false => DatabaseSelection::only(name("shop"), chosen),
+        };
+        prop_assert_eq!(sorted(selection.as_listed(), &[]).unwrap(), vec![selection]);
+    }
+
     /// An entry is unmatched exactly if it changes nothing.
     #[test]
     fn an_exclusion_is_unmatched_exactly_if_nothing_is_left_out_by_it(
