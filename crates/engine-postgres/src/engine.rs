@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight, Outcome,
-    Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
+    BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight,
+    Outcome, Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
 };
 
 use crate::browse;

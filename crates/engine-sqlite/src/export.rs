@@ -56,7 +56,7 @@ impl ExportTarget {
 
     /// The name of the file: the database's own, where it is safe.
     fn file_name(&self) -> String {
-        safe_file_name(&[self.request.database.last()])
+        safe_file_name(&[self.request.selection.database.last()])
     }
 }
 
@@ -102,7 +102,7 @@ impl Target for ExportTarget {
     async fn postscript(&mut self) -> Outcome<StepReport> {
         let mut report = self.file("postscript")?.postscript().await?;
         let (folder, format, name) = (self.folder.clone(), self.format, self.file_name());
-        let database = self.request.database.last().to_owned();
+        let database = self.request.selection.database.last().to_owned();
         let (path, pages) = self.file("postscript")?.written()?;
         let written = blocking(move || {
             let files = Files {

@@ -12,16 +12,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    BoxFault, BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportFormat,
-    ExportPlace, Fault, MissingRight, ObjectName, Outcome, Parent, Progress, RestoreRequest,
-    ServerExecutionId, SiteType, Source, SourceRequest, Target, safe_file_name,
+    BoxFault, BrowsedObject, CheckReport, Connection, Credentials, DatabaseSelection, Engine,
+    ExportFormat, ExportPlace, Fault, MissingRight, ObjectName, Outcome, Parent, Progress,
+    RestoreRequest, ServerExecutionId, SiteType, Source, SourceRequest, Target, safe_file_name,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use vault::Saveset;
 
 use crate::error::{ExportFault, FlowError, Place};
-use crate::{RestoreInput, RestoreOptions, restore};
+use crate::{DatabaseRestore, RestoreInput, RestoreOptions, restore};
 
 /// Holds everything until the export is whole.
 const WORKING: &str = ".backstay-export";
@@ -157,9 +157,11 @@ fn restore_input(
         },
         credentials: None,
         saveset: input.saveset.clone(),
-        options: RestoreOptions {
-            database: database.clone(),
+        databases: vec![DatabaseRestore {
+            selection: DatabaseSelection::whole(database.clone()),
             target_database: ObjectName::one(directory),
+        }],
+        options: RestoreOptions {
             as_copy: false,
             replace_existing: false,
             skip_statistics: false,

@@ -155,7 +155,8 @@ impl ExportArgs {
 
     /// Those that were asked for, all of them in the saveset.
     fn databases(&self, saveset: &Saveset) -> Result<Vec<ObjectName>, CommandError> {
-        let there = &saveset.manifest().contents.databases;
+        let there = saveset.databases().iter();
+        let there: Vec<ObjectName> = there.map(|database| database.name.clone()).collect();
         let mut wanted = Vec::new();
         for text in &self.database {
             let name =
@@ -170,11 +171,7 @@ impl ExportArgs {
             }
             wanted.push(name);
         }
-        Ok(if wanted.is_empty() {
-            there.clone()
-        } else {
-            wanted
-        })
+        Ok(if wanted.is_empty() { there } else { wanted })
     }
 
     fn engine(&self, site_type: SiteType) -> Arc<dyn Engine> {

@@ -50,7 +50,7 @@ async fn try_export(
 ) -> Outcome<Vec<String>> {
     let progress = Arc::new(RecordedProgress::new());
     let mut request = request(copy, "files", &progress);
-    request.database = model::ObjectName::one(name);
+    request.selection.database = model::ObjectName::one(name);
     let into = ExportPlace {
         directory: place.path().to_owned(),
         format,

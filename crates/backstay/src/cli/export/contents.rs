@@ -29,8 +29,9 @@ fn damaged(id: &str, why: &str) -> Value {
 
 fn one(saveset: &Saveset) -> Value {
     let contents = &saveset.manifest().contents;
-    let databases: Vec<&str> = contents.databases.iter().map(|name| name.last()).collect();
-    let rows = contents.tables.iter().map(|table| table.plain_bytes);
+    let databases = contents.databases.iter();
+    let databases: Vec<&str> = databases.map(|database| database.name.last()).collect();
+    let rows = contents.tables().map(|table| table.plain_bytes);
     json!({
         "saveset_id": saveset.id().to_string(),
         "site_id": contents.site_id.to_string(),
@@ -60,9 +61,10 @@ pub(super) fn saveset_table(savesets: &Value) -> String {
 
 /// All objects of a saveset, with the rows and bytes of those that have some.
 pub(super) fn objects(saveset: &Saveset) -> Value {
-    let contents = &saveset.manifest().contents;
-    let listed = contents.objects.iter().map(|object| {
-        let table = object.table.and_then(|place| contents.tables.get(place));
+    let databases = saveset.databases().iter();
+    let all = databases.flat_map(|saved| saved.objects.iter().map(move |object| (saved, object)));
+    let listed = all.map(|(saved, object)| {
+        let table = object.table.and_then(|place| saved.tables.get(place));
         json!({
             "object_name": object.name.to_string(),
             "object_type": object.object_type.to_string(),
