@@ -65,7 +65,7 @@ impl RowCursor {
     }
 
     /// Goes on until a row begins, or through all bytes; answers how many it passed.
-    fn to_next_row(&mut self, bytes: &[u8]) -> usize {
+    fn until_next_row(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while at < bytes.len() && !matches!(self.0, State::RowBegins) {
             at += self.step(&bytes[at..]);

@@ -26,7 +26,7 @@ impl ColumnPacker {
     /// The layout of a frame's content; `None`: it is better kept as it is. The cursor goes on to the
     /// frame's end in either case.
     pub(crate) fn pack(&mut self, plain: &[u8], cursor: &mut RowCursor) -> Option<&[u8]> {
-        let head = cursor.to_next_row(plain);
+        let head = cursor.until_next_row(plain);
         let (rows, used) = self.take_rows(&plain[head..]);
         let tail = &plain[head + used..];
         cursor.through(tail);
