@@ -76,7 +76,7 @@ pub const READ_ONLY: &str = "READ_ONLY";
 
 pub(crate) fn verification_method() -> Object {
     let text = "Every byte is read, and its seal opened.";
-    words(vec![READ_ONLY.to_owned()], false, text)
+    words(vec![READ_ONLY.to_owned()], true, text)
 }
 
 pub(crate) fn verification_status() -> Object {

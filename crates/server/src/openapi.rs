@@ -102,8 +102,8 @@ fn complete(described: &mut Value, operation: Operation, facts: Facts) {
         Access::Open => json!([]),
         Access::Token | Access::Administrator => json!([{"bearer": []}, {"basic": []}]),
     };
-    if operation == Operation::ExecuteJob {
-        // The one body that may be absent; what makes clients cannot say "this or null" of a body.
+    if matches!(operation, Operation::ExecuteJob | Operation::VerifySaveset) {
+        // Bodies that may be absent; what makes clients cannot say "this or null" of a body.
         described["requestBody"]["required"] = json!(false);
     }
     if facts.access == Access::Administrator {

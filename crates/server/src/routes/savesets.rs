@@ -132,7 +132,7 @@ pub(crate) async fn delete_saveset(
 ///
 /// That takes a while: how far it is, and what it found, is the saveset's `verification`.
 #[utoipa::path(post, path = "/sites/{site_id}/savesets/{saveset_id}/verify", tag = "savesets",
-    request_body = Option<VerifyRequest>,
+    request_body = VerifyRequest,
     responses((status = 202, description = "It is verified in the background.")))]
 pub(crate) async fn verify_saveset(
     State(state): State<ServerState>,
