@@ -5,6 +5,7 @@
 //! - [`digest`]: row count and an order-free hash of every table: the one way in which two
 //!   databases are called equal.
 //! - [`FaultyStore`]: an object store that fails where the test says so, and records every call.
+//! - [`AzureServer`]: Azurite, which stands for Azure Blob Storage.
 //! - `S3Server` (feature `s3`): an S3 server in the test's process that checks signatures.
 //! - [`memory_engine`]: an engine whose databases are maps, with troubles where the test says so.
 //! - [`network`]: a way to a server on which connections are reset, half closed, slow, or hang.
@@ -25,6 +26,7 @@
 
 mod clock;
 pub mod digest;
+mod emulators;
 mod faulty_store;
 pub mod memory_engine;
 pub mod network;
@@ -36,6 +38,7 @@ mod set_up;
 pub mod shape;
 
 pub use clock::HandClock;
+pub use emulators::AzureServer;
 pub use faulty_store::{Call, Fault, FaultyStore, Operation, Rule, Times};
 pub use progress::RecordedProgress;
 #[cfg(feature = "s3")]

@@ -5,6 +5,7 @@
     reason = "in a test a panic is how a fixture fails, and a race's tally goes to its log"
 )]
 
+mod azure;
 mod commit;
 mod concurrent;
 mod crash;
