@@ -1,10 +1,11 @@
-//! Restoring one whole database.
+//! Restoring one database, or objects of it.
 //!
 //! [`open`] gives a [`Target`] whose steps are one file each, in this order:
 //!
 //! | step | file | what it does |
 //! |---|---|---|
 //! | findings | `findings` and below it | looks, changes nothing, and decides what is left out |
+//! | DICTIONARY | `wanted`, `scratch` | where not all is wanted, or under other names: a scratch database gives the dictionary |
 //! | DICTIONARY | `prepare`, `loan` | makes the working database and everything that rows need |
 //! | DATA | `load`, `pages` | COPY FROM STDIN; pages of large objects |
 //! | BUILD | `build` | indexes, keys, triggers, policies |
@@ -12,7 +13,8 @@
 //! | publish | `publish` | renames the result into place; what stood there is kept |
 //!
 //! A database is restored beside the old one under a *working name* and renamed at the end, so
-//! that a restore that fails, or was a mistake, loses nothing. Everything runs with the database
+//! that a restore that fails, or was a mistake, loses nothing. Objects that go into a database that
+//! is there have their own form of each step, below `objects`: working schemas, and a swap. Everything runs with the database
 //! credentials of the request: the recommended role is no superuser, but LOGIN, CREATEDB and a
 //! member of the owners.
 //!
@@ -30,6 +32,7 @@ mod load;
 mod loan;
 mod messages;
 pub(crate) mod needs;
+mod objects;
 mod pages;
 mod permissions;
 mod postscript;
@@ -38,11 +41,13 @@ mod program;
 mod publish;
 mod quote;
 mod rights;
+mod scratch;
 mod settings;
 mod statements;
 mod statistics;
 mod target;
 mod toc;
+mod wanted;
 
 use model::{Connection, Credentials, Outcome, RestoreRequest, Target};
 

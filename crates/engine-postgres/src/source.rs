@@ -124,7 +124,7 @@ impl PostgresSource {
         let mut planned = Planned::default();
         for table in &inventory.tables {
             let size = sizes.get(&table.oid).copied().unwrap_or_default();
-            let facts = self.table_facts(inventory, table, &parents);
+            let facts = self.facts_of(inventory, table, &parents);
             planned.add(inventory, table, facts, self.server.size(table, size));
         }
         if large.blocks > 0 {
@@ -175,7 +175,7 @@ impl PostgresSource {
         })
     }
 
-    fn table_facts(
+    fn facts_of(
         &self,
         inventory: &Inventory,
         table: &Table,

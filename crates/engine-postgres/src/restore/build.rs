@@ -147,6 +147,20 @@ async fn run(
     Ok(ran)
 }
 
+/// Makes all of it one by one, whatever fails; answers what did.
+pub(super) async fn make_all(
+    dictionary: &Dictionary,
+    decisions: &Decisions,
+) -> Result<Vec<ToolError>, RestoreError> {
+    let mut failed = Vec::new();
+    let entries = dictionary.after_rows.of_step(Step::Objects);
+    for (manner, entries) in runs(entries, dictionary, decisions) {
+        let ran = run(dictionary, manner, &entries, 1, &mut |_| ()).await?;
+        failed.extend(ran.errors());
+    }
+    Ok(failed)
+}
+
 /// Tells the progress of objects from what `pg_restore --verbose` says.
 struct Counted<'a> {
     request: &'a RestoreRequest,

@@ -13,6 +13,7 @@ use crate::session::Session;
 pub(super) const NAME_BYTES: usize = 63;
 
 /// A server, a role on it, and the names of what is restored.
+#[derive(Clone)]
 pub(super) struct Destination {
     endpoint: Endpoint,
     application_name: String,
@@ -23,6 +24,10 @@ pub(super) struct Destination {
     pub(super) working: String,
     /// What earlier runs of the same restore called theirs.
     pub(super) left: Vec<String>,
+    /// What the scratch databases are called: of this run, then of the earlier ones.
+    scratch: Vec<String>,
+    /// What the names of working schemas begin with: of this run, then of the earlier ones.
+    pub(super) schema_prefixes: Vec<String>,
 }
 
 impl Destination {
@@ -43,6 +48,8 @@ impl Destination {
                 .iter()
                 .map(|id| working_name(*id, &target))
                 .collect(),
+            scratch: runs(request).map(|id| scratch_name(id, &target)).collect(),
+            schema_prefixes: runs(request).map(prefix).collect(),
             target,
         })
     }
@@ -59,6 +66,39 @@ impl Destination {
             target: String::new(),
             working: String::new(),
             left: Vec::new(),
+            scratch: Vec::new(),
+            schema_prefixes: Vec::new(),
+        })
+    }
+
+    /// The scratch database of the same restore, in the working one's place.
+    pub(super) fn scratch(&self) -> Destination {
+        let mut names = self.scratch.iter().cloned();
+        Destination {
+            working: names.next().unwrap_or_default(),
+            left: names.collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The target database itself, for objects that are put into one that is there.
+    pub(super) fn in_target(&self) -> Destination {
+        Destination {
+            working: self.target.clone(),
+            left: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// What the names of their working schemas begin with, and what their sessions show themselves
+    /// as.
+    pub(super) fn earlier_runs(&self) -> impl Iterator<Item = (&str, String)> {
+        self.schema_prefixes.iter().skip(1).map(|prefix| {
+            let id = prefix.trim_start_matches("backstay_").trim_end_matches('_');
+            (
+                prefix.as_str(),
+                format!("backstay {}", id.replace('_', ".")),
+            )
         })
     }
 
@@ -143,9 +183,28 @@ pub(super) fn is_of_the_database(error: &RestoreError) -> bool {
     )
 }
 
-/// `backstay_12_1_shop`: unique on the server as long as one Backstay restores there.
+/// The run, then those before it.
+fn runs(request: &RestoreRequest) -> impl Iterator<Item = ServerExecutionId> {
+    let earlier = request.earlier.iter().copied();
+    std::iter::once(request.server_execution_id).chain(earlier)
+}
+
+/// `backstay_12_1_`: unique on the server as long as one Backstay restores there.
+fn prefix(id: ServerExecutionId) -> String {
+    format!("backstay_{}_{}_", id.execution, id.attempt)
+}
+
+/// `backstay_12_1_shop`.
 fn working_name(id: ServerExecutionId, target: &str) -> String {
-    let mut name = format!("backstay_{}_{}_", id.execution, id.attempt);
+    let mut name = prefix(id);
+    let room = NAME_BYTES.saturating_sub(name.len());
+    name.push_str(cut(target, room));
+    name
+}
+
+/// `backstay_12_1s_shop`: no working name of the same restore is like it.
+fn scratch_name(id: ServerExecutionId, target: &str) -> String {
+    let mut name = format!("backstay_{}_{}s_", id.execution, id.attempt);
     let room = NAME_BYTES.saturating_sub(name.len());
     name.push_str(cut(target, room));
     name

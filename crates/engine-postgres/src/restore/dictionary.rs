@@ -29,6 +29,7 @@ pub(super) struct Dictionary {
     beside_rows: Toc,
     /// What restores it.
     pub(super) program: Program,
+    /// Whether it holds large objects.
     has_large_objects: bool,
     folder: TempDir,
 }
@@ -44,10 +45,7 @@ impl Dictionary {
         let facts = database_facts(reader).await?;
         let needed = server_major.max(facts.dump_tool_major);
         let program = Program::find(directories, needed, destination).await?;
-        let folder = tempfile::Builder::new()
-            .prefix("backstay-restore-")
-            .tempdir()
-            .map_err(failed("making a directory for the dictionary"))?;
+        let folder = folder()?;
         let dump = folder.path().join(part::SCHEMA_DUMP);
         if !to_file(reader, part::SCHEMA_DUMP, &dump).await? {
             let part = part::SCHEMA_DUMP;
@@ -55,19 +53,63 @@ impl Dictionary {
         }
         let large_objects = folder.path().join(part::LARGE_OBJECTS);
         let has_large_objects = to_file(reader, part::LARGE_OBJECTS, &large_objects).await?;
+        Ok(Dictionary::listed(facts, program, has_large_objects, folder).await?)
+    }
+
+    /// Reads the tables of contents of the dump in the folder.
+    async fn listed(
+        facts: DatabaseFacts,
+        program: Program,
+        has_large_objects: bool,
+        folder: TempDir,
+    ) -> Result<Dictionary, RestoreError> {
+        let dump = folder.path().join(part::SCHEMA_DUMP);
         let listing = folder.path().join("listing");
         let before = program.list(&dump, "pre-data", &listing).await?;
         let beside = program.list(&dump, "data", &listing).await?;
         let after = program.list(&dump, "post-data", &listing).await?;
+        let all = Toc::parse(&program.list_with_needs(&dump, &listing).await?);
         Ok(Dictionary {
             facts,
-            before_rows: Toc::parse(&before),
-            after_rows: Toc::parse(&after),
+            before_rows: Toc::parse(&before).with_needs(&all),
+            after_rows: Toc::parse(&after).with_needs(&all),
             beside_rows: Toc::parse(&beside),
             program,
             has_large_objects,
             folder,
         })
+    }
+
+    /// The dictionary that a scratch database gives, for a restore to `destination`: of what is in
+    /// `schemas`, or of all of it, with the large objects.
+    pub(super) async fn dumped_from(
+        &self,
+        scratch: &Destination,
+        schemas: &[String],
+        destination: &Destination,
+    ) -> Result<Dictionary, RestoreError> {
+        let folder = folder()?;
+        let dump = folder.path().join(part::SCHEMA_DUMP);
+        let doing = "writing the dictionary";
+        // Made by us first, so that nobody else may read it.
+        private(&dump).map_err(failed(doing))?;
+        let program = self.program.aimed_at(scratch);
+        program.dump(schemas, &dump).await?;
+        let has_large_objects = self.has_large_objects && schemas.is_empty();
+        if has_large_objects {
+            let (from, to) = (part::LARGE_OBJECTS, folder.path().join(part::LARGE_OBJECTS));
+            private(&to).map_err(failed(doing))?;
+            std::fs::copy(self.scratch(from), to).map_err(failed(doing))?;
+        }
+        let program = self.program.aimed_at(destination);
+        let mut facts = self.facts.clone();
+        facts.needs.schemas.extend(schemas.iter().cloned());
+        Dictionary::listed(facts, program, has_large_objects, folder).await
+    }
+
+    /// From now on pg_restore makes things in that destination's working database.
+    pub(super) fn aim_at(&mut self, destination: &Destination) {
+        self.program = self.program.aimed_at(destination);
     }
 
     /// The file that pg_dump wrote.
@@ -150,6 +192,13 @@ pub(super) fn check_version(part: &str, found: u32) -> Result<(), RestoreError> 
         });
     }
     Ok(())
+}
+
+fn folder() -> Result<TempDir, RestoreError> {
+    tempfile::Builder::new()
+        .prefix("backstay-restore-")
+        .tempdir()
+        .map_err(failed("making a directory for the dictionary"))
 }
 
 async fn to_file(reader: &dyn DictionaryReader, part: &str, path: &Path) -> Outcome<bool> {

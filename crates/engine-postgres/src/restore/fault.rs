@@ -96,6 +96,46 @@ pub(crate) enum RestoreError {
         /// Why it could not be dropped.
         dropping: String,
     },
+    /// What was asked for is not in the saveset, or could not be made of it.
+    #[error("{object} is not in the saveset{}", also(.failed))]
+    NotInSaveset {
+        /// What, as a person reads it.
+        object: String,
+        /// What could not be made on the target: it may be the reason.
+        failed: String,
+    },
+    /// The saveset has its definition and not its rows.
+    #[error("the saveset does not hold the rows of {object}")]
+    RowsNotInSaveset {
+        /// What, as a person reads it.
+        object: String,
+    },
+    /// What was asked for cannot be without something that is not restored.
+    #[error("{object} cannot be restored without what it is made from")]
+    NeedsAnother {
+        /// What, as a person reads it.
+        object: String,
+    },
+    /// A kind of object that cannot be restored by itself yet.
+    #[error("{what} is not built yet")]
+    NotBuiltYet {
+        /// What.
+        what: String,
+    },
+    /// An object of a wanted name came up while a copy was made.
+    #[error("{name} came up while the restore ran; it was left as it is")]
+    NameTaken {
+        /// Its name.
+        name: String,
+    },
+    /// Nobody can say whether objects were moved to their places.
+    #[error(
+        "the connection was lost while objects of the database {database:?} were moved to their places: either nothing was moved, or all of it; nothing is lost"
+    )]
+    ObjectsUnknown {
+        /// The database.
+        database: String,
+    },
     /// Nobody can say whether the renames were committed.
     #[error(
         "the connection was lost while databases were renamed: the restored one is {working:?} or already {target:?}, the one before is {target:?} or already {kept:?}; none is lost"
@@ -108,6 +148,13 @@ pub(crate) enum RestoreError {
         /// The name for what stood there.
         kept: String,
     },
+}
+
+fn also(failed: &str) -> String {
+    match failed {
+        "" => String::new(),
+        failed => format!(", or could not be made on the target: {failed}"),
+    }
 }
 
 impl Fault for RestoreError {
@@ -125,7 +172,15 @@ impl Fault for RestoreError {
             RestoreError::TargetAppeared { .. } => "target-not-empty",
             RestoreError::InUse { .. } => "target-in-use",
             RestoreError::LeftBehind { .. } => "restore-left-behind",
-            RestoreError::SwapUnknown { .. } => "swap-unknown",
+            RestoreError::SwapUnknown { .. } | RestoreError::ObjectsUnknown { .. } => {
+                "swap-unknown"
+            }
+            RestoreError::NotInSaveset { .. } | RestoreError::RowsNotInSaveset { .. } => {
+                "no-such-object"
+            }
+            RestoreError::NeedsAnother { .. } => "needs-another-object",
+            RestoreError::NotBuiltYet { .. } => "not-built-yet",
+            RestoreError::NameTaken { .. } => "target-exists",
         }
     }
 
@@ -136,13 +191,19 @@ impl Fault for RestoreError {
             RestoreError::PartMissing { .. }
             | RestoreError::Facts { .. }
             | RestoreError::Pages { .. } => Blame::Damaged,
-            RestoreError::TooNew { .. } => Blame::Request,
+            RestoreError::TooNew { .. }
+            | RestoreError::NotInSaveset { .. }
+            | RestoreError::RowsNotInSaveset { .. }
+            | RestoreError::NeedsAnother { .. }
+            | RestoreError::NotBuiltYet { .. } => Blame::Request,
             RestoreError::Obstacles { .. }
+            | RestoreError::NameTaken { .. }
             | RestoreError::WorkingNameTaken { .. }
             | RestoreError::TargetAppeared { .. }
             | RestoreError::InUse { .. } => Blame::Conflict,
             RestoreError::Dictionary { .. }
             | RestoreError::LeftBehind { .. }
+            | RestoreError::ObjectsUnknown { .. }
             | RestoreError::SwapUnknown { .. } => Blame::Source,
         }
     }
@@ -170,6 +231,16 @@ impl Fault for RestoreError {
             }
             RestoreError::TargetAppeared { .. } => {
                 "restore under another name, or ask for it with replace_existing"
+            }
+            RestoreError::NotInSaveset { .. } | RestoreError::RowsNotInSaveset { .. } => {
+                "look with the saveset's objects which names there are; a name without a schema is one of public"
+            }
+            RestoreError::NeedsAnother { .. } => "choose what it is made from, too",
+            RestoreError::NameTaken { .. } => {
+                "restore under another name (rename_to), or with run_as_a_copy_job set to false"
+            }
+            RestoreError::ObjectsUnknown { .. } => {
+                "look into the schemas of the database: what stood there is in one whose name has _kept_, or in its place"
             }
             RestoreError::SwapUnknown { .. } => {
                 "look which names are there, and rename with ALTER DATABASE … RENAME TO …"

@@ -4,23 +4,30 @@
 //! warning, and a *decision* that the later steps keep to.
 
 mod database;
+mod needed;
+mod objects;
 mod roles;
 mod server;
+mod steps;
 mod tablespaces;
 
 pub(super) use database::holds;
+pub(super) use objects::hindrances;
 pub(super) use roles::{DATABASE_OWNER, members_and_others};
 pub(super) use server::provider_is_known;
 
 use std::collections::BTreeSet;
 
-use model::{Findings, Obstacle, Outcome, RestoreRequest};
+use model::{Findings, Obstacle, Outcome, RestoreRequest, RestoreTable};
 
 use super::destination::Destination;
 use super::dictionary::Dictionary;
 use super::fault::RestoreError;
 use super::globals::Globals;
+use super::load;
+use super::wanted::Wanted;
 use crate::session::Session;
+use needed::Needed;
 
 /// What was decided for the steps that follow.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +46,8 @@ pub(super) struct Decisions {
     pub(super) server_major: u32,
     /// Whether a database of the wanted name is there.
     pub(super) target_is_there: bool,
+    /// Whether objects go into that database, beside what it holds.
+    pub(super) into_target: bool,
 }
 
 /// What was found and decided so far.
@@ -51,6 +60,8 @@ struct Look {
     sessions: i64,
     /// Steps that differ from one server to another.
     steps: Vec<String>,
+    /// Steps of the end that differ from one target to another.
+    last_steps: Vec<String>,
 }
 
 impl Look {
@@ -72,25 +83,79 @@ pub(super) async fn look(
     destination: &Destination,
     dictionary: &Dictionary,
     request: &RestoreRequest,
-) -> Outcome<(Findings, Decisions)> {
+) -> Outcome<(Findings, Decisions, Wanted)> {
     let session = destination.beside().await?;
     let mut look = Look::default();
     look.decisions.server_major = session.major();
     rights(&mut look, &session).await?;
     database::look(&mut look, &session, destination, request).await?;
+    let into_target = look.decisions.into_target;
+    let wanted = Wanted::of(request, destination, into_target)?;
+    let (facts, as_copy) = (&dictionary.facts, request.as_copy);
     let globals = Globals::fetch(&*request.dictionary).await?;
-    let facts = &dictionary.facts;
-    roles::look(&mut look, &session, facts, &globals, request.as_copy).await?;
-    server::version(&mut look, &session, &dictionary.facts);
-    server::extensions(&mut look, &session, &dictionary.facts).await?;
-    server::locale(&mut look, &session, &dictionary.facts).await?;
+    if wanted.is_of_the_whole() {
+        roles::look(&mut look, &session, facts, &globals, as_copy, None).await?;
+        server::extensions(&mut look, &session, facts, None).await?;
+        server::only_for_superusers(&mut look, dictionary);
+        left_out_by_rule(&mut look, dictionary);
+    } else {
+        let mut needed = needed::needed(dictionary, &wanted);
+        if !into_target {
+            needed.owners.insert(facts.owner.clone());
+        }
+        not_there(&mut look, &needed);
+        roles::look(
+            &mut look,
+            &session,
+            facts,
+            &globals,
+            as_copy,
+            Some(&needed.owners),
+        )
+        .await?;
+        if into_target {
+            let inside = destination.in_target();
+            objects::look(&mut look, &inside, dictionary, request, &wanted, &needed).await?;
+        } else {
+            let extensions = needed.extensions();
+            server::extensions(&mut look, &session, facts, Some(&extensions)).await?;
+        }
+    }
+    server::version(&mut look, &session, facts);
+    if !into_target {
+        server::locale(&mut look, &session, facts).await?;
+    }
     tablespaces::look(&mut look, &session, dictionary, &globals).await?;
-    server::only_for_superusers(&mut look, dictionary);
     session.close().await;
-    left_out_by_rule(&mut look, dictionary);
-    steps(&mut look, destination, request);
-    look.findings.bytes_needed = request.tables.iter().map(|table| table.bytes).sum();
-    Ok((look.findings, look.decisions))
+    let tables = wanted_tables(request, &wanted)?;
+    look.findings.bytes_needed = tables.iter().map(|table| table.bytes).sum();
+    steps::tell(&mut look, destination, request, &wanted, &tables);
+    Ok((look.findings, look.decisions, wanted))
+}
+
+/// What was asked for and is not in the saveset.
+fn not_there(look: &mut Look, needed: &Needed<'_>) {
+    for chosen in &needed.absent {
+        look.obstacle(
+            "no-such-object",
+            format!("{} is not in the saveset", chosen.title()),
+            "look with the saveset's objects which names there are; a name without a schema is one of public".to_owned(),
+        );
+    }
+}
+
+/// The tables whose rows will be read.
+fn wanted_tables<'a>(
+    request: &'a RestoreRequest,
+    wanted: &Wanted,
+) -> Result<Vec<&'a RestoreTable>, RestoreError> {
+    let mut tables = Vec::new();
+    for table in &request.tables {
+        if wanted.may_want(&load::facts_of(table)?) {
+            tables.push(table);
+        }
+    }
+    Ok(tables)
 }
 
 async fn rights(look: &mut Look, session: &Session) -> Result<(), RestoreError> {
@@ -133,42 +198,4 @@ fn left_out_by_rule(look: &mut Look, dictionary: &Dictionary) {
             event_triggers.join(", ")
         ));
     }
-}
-
-fn steps(look: &mut Look, destination: &Destination, request: &RestoreRequest) {
-    let (working, target) = (&destination.working, &destination.target);
-    let rows: u64 = request.tables.iter().map(|table| table.rows).sum();
-    let (tables, streams) = (request.tables.len(), request.streams);
-    let indexes = match request.skip_indexes {
-        true => "keys, unique indexes",
-        false => "keys, indexes",
-    };
-    let statistics = match request.skip_statistics {
-        true => "",
-        false => ", gather statistics",
-    };
-    let mut steps = vec![format!(
-        "make the database {working:?} and in it types, functions, tables and views"
-    )];
-    steps.append(&mut look.steps);
-    steps.push(format!(
-        "load {rows} rows into {tables} tables with {streams} streams; this runs code of the saveset: checks of columns and domains"
-    ));
-    steps.push(format!(
-        "make {indexes}, triggers and policies, {streams} at a time; expressions of indexes are run"
-    ));
-    steps.push(format!(
-        "set sequences, grants and settings, fill materialized views{statistics}"
-    ));
-    if look.decisions.target_is_there {
-        let sessions = look.sessions;
-        steps.push(format!(
-            "end the sessions in {target:?} ({sessions} now), rename it so that its new name says when and why"
-        ));
-    }
-    steps.push(format!("rename {working:?} to {target:?}"));
-    steps.push(
-        "PostgreSQL does not tell over SQL how much disk is free: see that there is room for the rows, and about as much again for indexes".into(),
-    );
-    look.findings.steps = steps;
 }

@@ -1,6 +1,7 @@
 //! DATA: one stream's loader. A range is one COPY FROM STDIN; several streams may load ranges of
 //! one table at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,8 +13,9 @@ use super::dictionary::check_version;
 use super::fault::RestoreError;
 use super::pages::Pages;
 use super::quote::{ident, literal, qualified};
+use super::wanted::Places;
 use crate::error::PostgresError;
-use crate::facts::{TableFacts, TableKind};
+use crate::facts::{QualifiedName, TableFacts, TableKind};
 use crate::session::Session;
 
 /// What stands before the tuples of COPY BINARY: signature, no flags, no extension.
@@ -33,12 +35,24 @@ pub(super) struct LoadTable {
     copy: String,
 }
 
-/// Reads the facts of all tables.
-pub(super) fn tables(tables: &[RestoreTable]) -> Result<Vec<LoadTable>, RestoreError> {
-    tables.iter().map(load_table).collect()
+/// Reads the facts of all tables; `None` for one that is nowhere on the target.
+pub(super) fn tables(
+    tables: &[RestoreTable],
+    places: &Places,
+) -> Result<Vec<Option<LoadTable>>, RestoreError> {
+    tables
+        .iter()
+        .map(|table| load_table(table, places))
+        .collect()
 }
 
-/// What the source said about a table.
+/// The tables whose rows the saveset holds.
+pub(super) fn held(tables: &[RestoreTable]) -> Result<BTreeSet<QualifiedName>, RestoreError> {
+    let named = tables.iter().map(|table| Ok(facts_of(table)?.name()));
+    named.collect()
+}
+
+/// What the source said of a table.
 pub(crate) fn facts_of(table: &RestoreTable) -> Result<TableFacts, RestoreError> {
     let part = format!("the entry of {}", table.plan.name);
     let facts: TableFacts =
@@ -50,15 +64,28 @@ pub(crate) fn facts_of(table: &RestoreTable) -> Result<TableFacts, RestoreError>
     Ok(facts)
 }
 
-fn load_table(table: &RestoreTable) -> Result<LoadTable, RestoreError> {
-    let name = table.plan.name.to_string();
-    let facts = facts_of(table)?;
-    Ok(LoadTable {
+fn load_table(table: &RestoreTable, places: &Places) -> Result<Option<LoadTable>, RestoreError> {
+    let mut facts = facts_of(table)?;
+    match facts.kind {
+        TableKind::LargeObjects if !places.with_large_objects() => return Ok(None),
+        TableKind::LargeObjects => {}
+        TableKind::Rows => {
+            let Some(place) = places.of_relation(&facts.name()) else {
+                return Ok(None);
+            };
+            (facts.schema, facts.name) = (place.schema, place.name);
+            if let Some(root) = &facts.load_through {
+                // A leaf is loaded by itself where its root does not come along: then it is no leaf.
+                facts.load_through = places.of_relation(root);
+            }
+        }
+    }
+    Ok(Some(LoadTable {
         copy: copy_statement(&facts, table.plan.format),
         format: table.plan.format,
         facts,
-        name,
-    })
+        name: table.plan.name.to_string(),
+    }))
 }
 
 fn copy_statement(facts: &TableFacts, format: RowFormat) -> String {
@@ -81,14 +108,18 @@ fn copy_statement(facts: &TableFacts, format: RowFormat) -> String {
 /// Loads ranges over one connection.
 pub(super) struct Loader {
     session: Session,
-    tables: Arc<Vec<LoadTable>>,
+    tables: Arc<Vec<Option<LoadTable>>>,
     page_bytes: u32,
     encoding: String,
 }
 
 impl Loader {
     /// A loader that has this session to itself. `page_bytes`: of a large object.
-    pub(super) fn new(session: Session, tables: Arc<Vec<LoadTable>>, page_bytes: u32) -> Self {
+    pub(super) fn new(
+        session: Session,
+        tables: Arc<Vec<Option<LoadTable>>>,
+        page_bytes: u32,
+    ) -> Self {
         Loader {
             session,
             tables,
@@ -159,6 +190,11 @@ impl SegmentLoader for Loader {
             .ok_or_else(|| PostgresError::Misuse {
                 what: format!("there is no table {} to load", task.table),
             })?;
+        let Some(table) = table else {
+            // Nobody could say before the dictionary was there that it is not wanted.
+            while rows.next().await?.is_some() {}
+            return Ok(task.rows);
+        };
         match table.facts.kind {
             TableKind::LargeObjects => self.large_objects(rows).await,
             TableKind::Rows => self.copy(table, rows).await,

@@ -44,15 +44,16 @@ pub(super) async fn return_database(
     Ok(())
 }
 
-/// Lends to all owners the rights in every schema that is there.
+/// Lends to all owners the rights in these schemas; none named: in every schema that is there.
 pub(super) async fn lend_schemas(
     session: &Session,
     dictionary: &Dictionary,
     decisions: &Decisions,
+    only: &[String],
 ) -> Result<(), RestoreError> {
     let lend =
         |schema: &str, roles: &str| format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {roles}");
-    on_schemas(session, dictionary, decisions, lend).await
+    on_schemas(session, dictionary, decisions, only, lend).await
 }
 
 /// Takes them back, before the grants of the source are given.
@@ -60,16 +61,18 @@ pub(super) async fn return_schemas(
     session: &Session,
     dictionary: &Dictionary,
     decisions: &Decisions,
+    only: &[String],
 ) -> Result<(), RestoreError> {
     let take =
         |schema: &str, roles: &str| format!("REVOKE USAGE, CREATE ON SCHEMA {schema} FROM {roles}");
-    on_schemas(session, dictionary, decisions, take).await
+    on_schemas(session, dictionary, decisions, only, take).await
 }
 
 async fn on_schemas(
     session: &Session,
     dictionary: &Dictionary,
     decisions: &Decisions,
+    only: &[String],
     statement: impl Fn(&str, &str) -> String,
 ) -> Result<(), RestoreError> {
     let owners = borrowers(dictionary, decisions);
@@ -77,6 +80,9 @@ async fn on_schemas(
     let doing = "reading whose schemas are";
     for row in session.rows(sql, &[], doing).await? {
         let (schema, schema_owner): (String, String) = (row.get(0), row.get(1));
+        if !only.is_empty() && !only.contains(&schema) {
+            continue;
+        }
         // The owner's own rights stay as they are.
         let roles: Vec<String> = owners
             .iter()

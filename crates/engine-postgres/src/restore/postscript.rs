@@ -1,6 +1,6 @@
 //! POSTSCRIPT: sequences, rights, materialized views, statistics, what belongs to the database.
 
-use model::{Outcome, Phase, RestoreRequest, StepReport};
+use model::{Outcome, Phase, Progress, RestoreRequest, StepReport};
 use tokio_postgres::types::ToSql;
 
 use super::destination::Destination;
@@ -11,6 +11,7 @@ use super::prepare::{arguments, runs};
 use super::quote::qualified;
 use super::rights::{self, Rights};
 use super::toc::{Entry, Step};
+use super::wanted::Places;
 use super::{large_objects, loan, settings, statistics};
 use crate::error::PostgresError;
 use crate::facts::{QualifiedName, SequenceFacts, part};
@@ -24,13 +25,14 @@ pub(super) async fn run(
     destination: &Destination,
     dictionary: &Dictionary,
     decisions: &Decisions,
+    places: &Places,
     request: &RestoreRequest,
 ) -> Outcome<StepReport> {
     let mut report = StepReport::default();
     let progress = &*request.progress;
     let session = destination.inside().await?;
-    let sequences = sequence_facts(request).await?;
-    let views = views_to_fill(&session, dictionary).await?;
+    let sequences = sequence_facts(request, places).await?;
+    let views = views_to_fill(&session, dictionary, places).await?;
     let total = sequences.len() + views.len();
     progress.phase_total(Phase::Postscript, total as u64);
 
@@ -38,17 +40,11 @@ pub(super) async fn run(
     progress.objects_done(Phase::Postscript, sequences.len() as u64);
     let mut rights = Rights::new(progress, decisions);
     large_objects::hand_over(&session, dictionary, decisions, &mut rights).await?;
-    loan::return_schemas(&session, dictionary, decisions).await?;
+    loan::return_schemas(&session, dictionary, decisions, &[]).await?;
     rights::apply(&session, dictionary, decisions, &mut rights).await?;
-    // A view is filled with its owner's rights; policies on its tables hide from him what they hid
-    // in the source, which is no error here.
-    let session_for_views = "SET row_security = on; RESET max_parallel_workers_per_gather";
-    let doing = "setting up a session for materialized views";
-    session.run(session_for_views, doing).await?;
-    for view in &views {
-        report.errors.extend(fill(&session, view).await?);
-        progress.objects_done(Phase::Postscript, 1);
-    }
+    report
+        .errors
+        .extend(fill_all(&session, &views, progress).await?);
     if !request.skip_statistics {
         statistics::bring_back(&session, dictionary, decisions, progress).await?;
     }
@@ -59,19 +55,35 @@ pub(super) async fn run(
     Ok(report)
 }
 
-async fn sequence_facts(request: &RestoreRequest) -> Outcome<Vec<SequenceFacts>> {
+/// The sequences that are restored, where they are now.
+pub(super) async fn sequence_facts(
+    request: &RestoreRequest,
+    places: &Places,
+) -> Outcome<Vec<SequenceFacts>> {
     let part = part::SEQUENCES;
     let bytes = whole_part(&*request.dictionary, part).await?;
     let bytes = bytes.unwrap_or_default();
     let lines = bytes.split(|byte| *byte == b'\n');
     let mut sequences = Vec::new();
     for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
-        sequences.push(json_line(part, line)?);
+        let mut sequence: SequenceFacts = json_line(part, line)?;
+        let name = QualifiedName {
+            schema: sequence.schema,
+            name: sequence.name,
+        };
+        if let Some(place) = places.of_relation(&name) {
+            (sequence.schema, sequence.name) = (place.schema, place.name);
+            sequences.push(sequence);
+        }
     }
     Ok(sequences)
 }
 
-async fn set_sequences(session: &Session, all: &[SequenceFacts]) -> Result<(), RestoreError> {
+/// Gives sequences their values.
+pub(super) async fn set_sequences(
+    session: &Session,
+    all: &[SequenceFacts],
+) -> Result<(), RestoreError> {
     let sql = "SELECT pg_catalog.setval(s::pg_catalog.regclass, v, c)
         FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.int8[]),
                         pg_catalog.unnest($3::pg_catalog.bool[])) AS x (s, v, c)";
@@ -88,19 +100,42 @@ async fn set_sequences(session: &Session, all: &[SequenceFacts]) -> Result<(), R
 }
 
 /// The materialized views that held rows, those first that others are made from.
-async fn views_to_fill(
+pub(super) async fn views_to_fill(
     session: &Session,
     dictionary: &Dictionary,
+    places: &Places,
 ) -> Result<Vec<QualifiedName>, RestoreError> {
     let sql = include_str!("../../sql/views_in_order_14.sql");
     let doing = "looking for materialized views to fill";
     let rows = session.rows(sql, &[], doing).await?;
-    let unfilled = &dictionary.facts.needs.unfilled_views;
+    let unfilled = dictionary.facts.needs.unfilled_views.iter();
+    let unfilled: Vec<QualifiedName> = unfilled
+        .filter_map(|view| places.of_relation(view))
+        .collect();
     let views = rows.iter().map(|row| QualifiedName {
         schema: row.get(0),
         name: row.get(1),
     });
     Ok(views.filter(|view| !unfilled.contains(view)).collect())
+}
+
+/// Fills views; answers what failed.
+pub(super) async fn fill_all(
+    session: &Session,
+    views: &[QualifiedName],
+    progress: &dyn Progress,
+) -> Result<Vec<String>, RestoreError> {
+    // A view is filled with its owner's rights; policies on its tables hide from him what they hid
+    // in the source, which is no error here.
+    let session_for_views = "SET row_security = on; RESET max_parallel_workers_per_gather";
+    let doing = "setting up a session for materialized views";
+    session.run(session_for_views, doing).await?;
+    let mut errors = Vec::new();
+    for view in views {
+        errors.extend(fill(session, view).await?);
+        progress.objects_done(Phase::Postscript, 1);
+    }
+    Ok(errors)
 }
 
 /// Fills a view; its own failure is told and does not end the restore.
@@ -118,7 +153,7 @@ async fn fill(session: &Session, view: &QualifiedName) -> Result<Option<String>,
 }
 
 /// The last of the dictionary: they would have fired on everything before.
-async fn event_triggers(
+pub(super) async fn event_triggers(
     dictionary: &Dictionary,
     decisions: &Decisions,
 ) -> Result<Vec<String>, RestoreError> {

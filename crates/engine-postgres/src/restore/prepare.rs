@@ -178,10 +178,33 @@ pub(super) async fn make_objects(
     decisions: &Decisions,
     request: &RestoreRequest,
 ) -> Result<(), RestoreError> {
+    let session = destination.inside().await?;
+    large_objects::make(&session, dictionary).await?;
+    session.close().await;
     let progress = &*request.progress;
+    let failed = make_all(destination, dictionary, decisions, progress, AtAnError::End).await?;
+    none_may_fail("making what rows need", &failed)
+}
+
+/// What an error of pg_restore means for what comes behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtAnError {
+    /// Nothing more is made.
+    End,
+    /// The rest is made nevertheless.
+    GoOn,
+}
+
+/// All that the dictionary has for before the rows; answers what failed.
+pub(super) async fn make_all(
+    destination: &Destination,
+    dictionary: &Dictionary,
+    decisions: &Decisions,
+    progress: &dyn Progress,
+    at_an_error: AtAnError,
+) -> Result<Vec<ToolError>, RestoreError> {
     let session = destination.inside().await?;
     schema_public(&session, &dictionary.facts, decisions, progress).await?;
-    large_objects::make(&session, dictionary).await?;
     loan::lend_database(&session, destination, dictionary, decisions).await?;
     let entries: Vec<&Entry> = dictionary.before_rows.of_step(Step::Objects);
     let entries: Vec<&Entry> = entries
@@ -191,22 +214,27 @@ pub(super) async fn make_objects(
     // Schemas come first, and what lies in them needs rights there.
     let schemas = entries.iter().rposition(|entry| entry.kind == "SCHEMA");
     let (schemas, others) = entries.split_at(schemas.map_or(0, |last| last + 1));
-    make(schemas, dictionary, decisions).await?;
-    loan::lend_schemas(&session, dictionary, decisions).await?;
+    let mut failed = make(schemas, dictionary, decisions, at_an_error).await?;
+    if failed.is_empty() || at_an_error == AtAnError::GoOn {
+        loan::lend_schemas(&session, dictionary, decisions, &[]).await?;
+        failed.extend(make(others, dictionary, decisions, at_an_error).await?);
+    }
     session.close().await;
-    make(others, dictionary, decisions).await
+    Ok(failed)
 }
 
-async fn make(
+/// Makes these entries, in their order.
+pub(super) async fn make(
     entries: &[&Entry],
     dictionary: &Dictionary,
     decisions: &Decisions,
-) -> Result<(), RestoreError> {
-    let doing = "making what rows need";
+    at_an_error: AtAnError,
+) -> Result<Vec<ToolError>, RestoreError> {
+    let mut failed = Vec::new();
     for (manner, run) in runs(entries.iter().copied(), dictionary, decisions) {
         let list = dictionary.list_of("before-rows", run)?;
         let mut arguments = arguments(manner);
-        if decisions.server_major >= 17 {
+        if decisions.server_major >= 17 && at_an_error == AtAnError::End {
             // Before 17 a setting that the dump makes is not known, and must not end the run.
             arguments.push("--exit-on-error".to_owned());
         }
@@ -214,9 +242,12 @@ async fn make(
         let ran = program
             .restore(&dictionary.dump(), &list, &arguments, &mut |_| ())
             .await?;
-        none_may_fail(doing, &ran.errors())?;
+        failed.extend(ran.errors());
+        if !failed.is_empty() && at_an_error == AtAnError::End {
+            break;
+        }
     }
-    Ok(())
+    Ok(failed)
 }
 
 /// How entries are restored: with their owners, and in their tablespaces.

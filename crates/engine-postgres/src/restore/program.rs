@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::destination::Destination;
 use super::fault::RestoreError;
 use super::messages::{self, ToolError};
+use super::quote::ident;
 use crate::connect::Endpoint;
 use crate::error::{PostgresError, tail_of};
 use crate::tools::{self, ToolRun, conninfo_of_database};
@@ -35,6 +36,7 @@ const CHATTER: [&str; 12] = [
 /// pg_restore of a version that fits, aimed at the working database.
 pub(super) struct Program {
     path: PathBuf,
+    pg_dump: PathBuf,
     endpoint: Endpoint,
     database: String,
     application_name: String,
@@ -78,10 +80,44 @@ impl Program {
         let tools = tools::find(needed, directories).await?;
         Ok(Program {
             path: tools.pg_restore,
+            pg_dump: tools.pg_dump,
             endpoint: destination.working_endpoint(),
             database: destination.working.clone(),
             application_name: destination.application_name().to_owned(),
         })
+    }
+
+    /// The same program, aimed at that destination's working database.
+    pub(super) fn aimed_at(&self, destination: &Destination) -> Program {
+        Program {
+            path: self.path.clone(),
+            pg_dump: self.pg_dump.clone(),
+            endpoint: destination.working_endpoint(),
+            database: destination.working.clone(),
+            application_name: destination.application_name().to_owned(),
+        }
+    }
+
+    /// Writes what is in the working database, without rows, as a dump: all of it, or what is in
+    /// `schemas`.
+    pub(super) async fn dump(&self, schemas: &[String], into: &Path) -> Result<(), RestoreError> {
+        let (endpoint, name) = (&self.endpoint, &self.application_name);
+        let mut run = ToolRun::new("pg_dump", &self.pg_dump, endpoint, name)
+            .arg("--format=custom")
+            .arg("--schema-only")
+            .arg("--no-sync")
+            .arg("--no-password");
+        for schema in schemas {
+            // A pattern: inside double quotes nothing is special.
+            run = run.arg(format!("--schema={}", ident(schema)));
+        }
+        let database = conninfo_of_database(&self.database);
+        run.arg("--file")
+            .arg(into)
+            .arg(format!("--dbname={database}"))
+            .run()
+            .await?;
+        Ok(())
     }
 
     /// The table of contents of one section: `pre-data` or `post-data`.
@@ -99,6 +135,18 @@ impl Program {
             .arg(into)
             .arg(dump);
         run.run().await?;
+        read(into)
+    }
+
+    /// The whole table of contents; below an entry stands which others it needs. With `--verbose`
+    /// pg_restore does not ask for the section.
+    pub(super) async fn list_with_needs(
+        &self,
+        dump: &Path,
+        into: &Path,
+    ) -> Result<String, RestoreError> {
+        let run = self.new_run().arg("--list").arg("--verbose");
+        run.arg("--file").arg(into).arg(dump).run().await?;
         read(into)
     }
 

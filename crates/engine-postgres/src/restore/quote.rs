@@ -1,6 +1,6 @@
 //! Names and texts inside SQL. Sessions have `standard_conforming_strings = on`.
 
-use crate::facts::QualifiedName;
+use crate::facts::{QualifiedName, TableFacts};
 
 /// An identifier, always quoted.
 pub(crate) fn ident(name: &str) -> String {
@@ -21,6 +21,16 @@ impl QualifiedName {
     /// As SQL writes it.
     pub(super) fn sql(&self) -> String {
         qualified(&self.schema, &self.name)
+    }
+}
+
+impl TableFacts {
+    /// Schema and name.
+    pub(super) fn name(&self) -> QualifiedName {
+        QualifiedName {
+            schema: self.schema.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 

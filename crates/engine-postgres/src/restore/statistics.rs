@@ -72,6 +72,15 @@ async fn analyze(
     progress: &dyn Progress,
 ) -> Result<(), RestoreError> {
     let tables = names(session, tables).await?;
+    analyze_all(session, &tables, progress).await
+}
+
+/// As [`analyze`], of these tables, as SQL writes their names.
+pub(super) async fn analyze_all(
+    session: &Session,
+    tables: &[String],
+    progress: &dyn Progress,
+) -> Result<(), RestoreError> {
     for some in tables.chunks(BATCH) {
         match session.run(&analyze_of(some), DOING).await {
             Ok(()) => continue,

@@ -1,5 +1,6 @@
 //! The target itself: what a restore has fetched, decided and made so far.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use super::dictionary::Dictionary;
 use super::fault::RestoreError;
 use super::findings::{self, Decisions};
 use super::load::{self, LoadTable, Loader};
-use super::{build, postscript, prepare, publish};
+use super::scratch::{self, Reshaped};
+use super::wanted::{Places, Wanted, Way};
+use super::{build, objects, postscript, prepare, publish};
 use crate::engine::PostgresEngine;
 use crate::error::PostgresError;
 use crate::facts::DatabaseFacts;
@@ -24,22 +27,44 @@ const USUAL_BLOCK: u32 = 8192;
 /// Blocks in which a page of a large object fits: `LOBLKSIZE` is a quarter of a block.
 const PAGES_PER_BLOCK: u32 = 4;
 
-/// A restore of one whole database.
+/// A restore of one database, or of objects of it.
 pub(super) struct PostgresTarget {
     directories: Vec<PathBuf>,
     destination: Destination,
     request: RestoreRequest,
     looked: Option<Looked>,
-    tables: Option<Arc<Vec<LoadTable>>>,
-    /// Whether the working database is ours to drop.
-    made: bool,
+    /// What the scratch database gave.
+    reshaped: Option<Reshaped>,
+    places: Places,
+    tables: Option<Arc<Vec<Option<LoadTable>>>>,
+    made: Made,
+}
+
+/// What is ours to take away again.
+#[derive(Debug, Default)]
+struct Made {
+    database: bool,
+    scratch: bool,
+    schemas: bool,
 }
 
 /// What looking brought.
 struct Looked {
+    /// The saveset's.
     dictionary: Dictionary,
     decisions: Decisions,
     findings: Findings,
+    wanted: Wanted,
+}
+
+impl Looked {
+    /// The destination whose working database is the one that is worked in.
+    fn place(&self, destination: &Destination) -> Destination {
+        match self.wanted.way {
+            Way::IntoTarget => destination.in_target(),
+            Way::AsSaved | Way::NewDatabase => destination.clone(),
+        }
+    }
 }
 
 impl PostgresTarget {
@@ -53,8 +78,10 @@ impl PostgresTarget {
             destination,
             request,
             looked: None,
+            reshaped: None,
+            places: Places::default(),
             tables: None,
-            made: false,
+            made: Made::default(),
         }
     }
 
@@ -64,11 +91,12 @@ impl PostgresTarget {
             None => self.fetch().await?,
         };
         let looked = findings::look(&self.destination, &dictionary, &self.request).await;
-        let (findings, decisions) = looked?;
+        let (findings, decisions, wanted) = looked?;
         Ok(self.looked.insert(Looked {
             dictionary,
             decisions,
             findings,
+            wanted,
         }))
     }
 
@@ -89,15 +117,129 @@ impl PostgresTarget {
         self.looked.as_ref().ok_or_else(before_prepare)
     }
 
-    /// Takes the working database away, where this restore made it.
-    async fn drop_working(&self) -> Result<(), RestoreError> {
-        if !self.made {
-            return Ok(());
+    fn place(&self) -> Result<Destination, RestoreError> {
+        Ok(self.looked()?.place(&self.destination))
+    }
+
+    /// The dictionary that is restored: the saveset's, or the one that the scratch database gave.
+    fn dictionary(&self) -> Result<&Dictionary, RestoreError> {
+        let saved = &self.looked()?.dictionary;
+        Ok(self.reshaped.as_ref().map_or(saved, |r| &r.dictionary))
+    }
+
+    /// Makes the scratch database, takes from it what the rest needs, and drops it.
+    async fn reshape(&mut self) -> Result<(), RestoreError> {
+        let Some(looked) = &mut self.looked else {
+            return Err(before_prepare());
+        };
+        let place = looked.place(&self.destination);
+        let taken = match looked.wanted.way {
+            Way::IntoTarget => objects::old::taken_names(&place, &looked.wanted).await?,
+            Way::AsSaved | Way::NewDatabase => BTreeSet::new(),
+        };
+        let reshaped = scratch::reshape(
+            &place,
+            &mut looked.dictionary,
+            &looked.decisions,
+            &mut looked.wanted,
+            &taken,
+            &*self.request.progress,
+            &mut self.made.scratch,
+        )
+        .await?;
+        self.drop_scratch().await?;
+        self.made.scratch = false;
+        if let Some(looked) = &mut self.looked {
+            // What had no place there has one in the new dump, whose entries have other numbers.
+            looked.decisions.misplaced.clear();
         }
+        let whole = self.looked()?.wanted.is_of_the_whole();
+        self.places = Places::of(&reshaped.relations, reshaped.known.clone(), whole);
+        self.reshaped = Some(reshaped);
+        Ok(())
+    }
+
+    /// The objects' working schemas, once the real names of all are known.
+    async fn prepare_objects(&mut self) -> Outcome<()> {
+        let place = self.place()?;
+        let progress = &*self.request.progress;
+        objects::working::drop_left(&place, progress).await?;
+        if self.made.schemas {
+            // A second try of the same restore.
+            objects::working::drop_own(&place).await?;
+        }
+        let (Some(looked), Some(reshaped)) = (&self.looked, &self.reshaped) else {
+            return Err(before_prepare().into());
+        };
+        objects::swap::may_begin(&place, reshaped, &looked.wanted, &self.request).await?;
+        self.made.schemas = true;
+        let (decisions, wanted) = (&looked.decisions, &looked.wanted);
+        objects::steps::prepare(&place, reshaped, decisions, wanted).await?;
+        Ok(())
+    }
+
+    async fn prepare_database(&mut self) -> Outcome<()> {
+        let (Some(looked), made) = (&self.looked, &mut self.made.database) else {
+            return Err(before_prepare().into());
+        };
+        let saved = &looked.dictionary;
+        let dictionary = self.reshaped.as_ref().map_or(saved, |r| &r.dictionary);
+        let (decisions, destination, request) =
+            (&looked.decisions, &self.destination, &self.request);
+        let progress = &*request.progress;
+        // By field, so that `made` is true from the moment that the database can be there, even
+        // where this future is dropped.
+        prepare::make_database(destination, &dictionary.facts, decisions, progress, made).await?;
+        prepare::make_objects(destination, dictionary, decisions, request).await?;
+        Ok(())
+    }
+
+    async fn drop_scratch(&self) -> Result<(), RestoreError> {
         let session = self.destination.beside().await?;
-        prepare::drop_database(&session, &self.destination.working).await?;
+        prepare::drop_database(&session, &self.destination.scratch().working).await?;
         session.close().await;
         Ok(())
+    }
+
+    /// Takes away what this restore made and did not publish.
+    async fn take_away(&self) -> Result<(), RestoreError> {
+        if self.made.database {
+            let session = self.destination.beside().await?;
+            prepare::drop_database(&session, &self.destination.working).await?;
+            session.close().await;
+        }
+        if self.made.scratch {
+            self.drop_scratch().await?;
+        }
+        if self.made.schemas {
+            objects::working::drop_own(&self.destination.in_target()).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_in_place(&self) -> Result<Published, RestoreError> {
+        let looked = self.looked()?;
+        match (looked.wanted.way, &self.reshaped) {
+            (Way::IntoTarget, Some(reshaped)) => {
+                let place = looked.place(&self.destination);
+                objects::swap::swap(&place, reshaped, &looked.wanted, &self.request).await
+            }
+            (Way::IntoTarget, None) => Err(before_prepare()),
+            (Way::AsSaved | Way::NewDatabase, _) => {
+                publish::publish(&self.destination, &self.request).await
+            }
+        }
+    }
+
+    /// What [`take_away`](Self::take_away) takes away, for a person.
+    fn working_names(&self) -> String {
+        match self.made.schemas {
+            false => self.destination.working.clone(),
+            true => {
+                let prefix = self.destination.schema_prefixes.first();
+                format!("{}…", prefix.map_or("", String::as_str))
+            }
+        }
     }
 }
 
@@ -107,21 +249,28 @@ impl Target for PostgresTarget {
         Ok(self.look().await?.findings.clone())
     }
 
+    fn wants(&self, table: usize) -> bool {
+        let (Some(looked), Some(table)) = (&self.looked, self.request.tables.get(table)) else {
+            return true;
+        };
+        // What cannot be read is told when it is loaded.
+        load::facts_of(table).map_or(true, |facts| looked.wanted.may_want(&facts))
+    }
+
     async fn prepare(&mut self) -> Outcome<()> {
         // Looked at again: minutes may have passed since somebody saw the findings.
         self.look().await?;
-        // By field, so that `made` is true from the moment that the database can be there, even
-        // where this future is dropped.
-        let (Some(looked), made) = (&self.looked, &mut self.made) else {
-            return Err(before_prepare().into());
-        };
+        let looked = self.looked()?;
         refuse_obstacles(&looked.findings)?;
-        let tables = load::tables(&self.request.tables)?;
-        let (dictionary, decisions) = (&looked.dictionary, &looked.decisions);
-        let (destination, request) = (&self.destination, &self.request);
-        let progress = &*request.progress;
-        prepare::make_database(destination, &dictionary.facts, decisions, progress, made).await?;
-        prepare::make_objects(destination, dictionary, decisions, request).await?;
+        let way = looked.wanted.way;
+        if way != Way::AsSaved {
+            self.reshape().await?;
+        }
+        let tables = load::tables(&self.request.tables, &self.places)?;
+        match way {
+            Way::IntoTarget => self.prepare_objects().await?,
+            Way::AsSaved | Way::NewDatabase => self.prepare_database().await?,
+        }
         self.tables = Some(Arc::new(tables));
         Ok(())
     }
@@ -129,44 +278,53 @@ impl Target for PostgresTarget {
     async fn loader(&mut self) -> Outcome<Box<dyn SegmentLoader>> {
         let page_bytes = page_bytes(&self.looked()?.dictionary.facts);
         let tables = self.tables.clone().ok_or_else(before_prepare)?;
-        let session = self.destination.inside().await?;
+        let session = self.place()?.inside().await?;
         let loader = Loader::new(session, tables, page_bytes);
         Ok(Box::new(loader))
     }
 
     async fn build(&mut self, parallel: usize) -> Outcome<StepReport> {
         let looked = self.looked()?;
-        let report = build::build(
-            &looked.dictionary,
-            &looked.decisions,
-            &self.request,
-            parallel,
-        )
-        .await?;
+        let (decisions, request) = (&looked.decisions, &self.request);
+        let report = match (looked.wanted.way, &self.reshaped) {
+            (Way::IntoTarget, Some(reshaped)) => {
+                let place = self.place()?;
+                objects::steps::build(&place, reshaped, decisions, request, parallel).await?
+            }
+            _ => build::build(self.dictionary()?, decisions, request, parallel).await?,
+        };
         Ok(report)
     }
 
     async fn postscript(&mut self) -> Outcome<StepReport> {
         let looked = self.looked()?;
-        postscript::run(
-            &self.destination,
-            &looked.dictionary,
-            &looked.decisions,
-            &self.request,
-        )
-        .await
+        let (decisions, places, request) = (&looked.decisions, &self.places, &self.request);
+        let (Way::IntoTarget, Some(reshaped)) = (looked.wanted.way, &self.reshaped) else {
+            let dictionary = self.dictionary()?;
+            let destination = &self.destination;
+            return postscript::run(destination, dictionary, decisions, places, request).await;
+        };
+        let (place, wanted) = (self.place()?, &looked.wanted);
+        let mut report =
+            objects::steps::postscript(&place, reshaped, decisions, wanted, places, request)
+                .await?;
+        let keys = objects::swap::keys_that_will_not_hold(&place, reshaped, wanted).await?;
+        report.errors.extend(keys);
+        Ok(report)
     }
 
     async fn publish(self: Box<Self>) -> Outcome<Published> {
-        match publish::publish(&self.destination, &self.request).await {
+        match self.put_in_place().await {
             Ok(published) => Ok(published),
             // Nobody can tell which one is the old one: both stay.
-            Err(error @ RestoreError::SwapUnknown { .. }) => Err(error.into()),
-            Err(error) => match self.drop_working().await {
+            Err(
+                error @ (RestoreError::SwapUnknown { .. } | RestoreError::ObjectsUnknown { .. }),
+            ) => Err(error.into()),
+            Err(error) => match self.take_away().await {
                 Ok(()) => Err(error.into()),
                 Err(dropping) => Err(RestoreError::LeftBehind {
                     reason: sentence(&error),
-                    working: self.destination.working.clone(),
+                    working: self.working_names(),
                     dropping: sentence(&dropping),
                 }
                 .into()),
@@ -175,7 +333,7 @@ impl Target for PostgresTarget {
     }
 
     async fn discard(self: Box<Self>) -> Outcome<()> {
-        Ok(self.drop_working().await?)
+        Ok(self.take_away().await?)
     }
 }
 

@@ -4,6 +4,8 @@
 //! tag and owner may all hold spaces: the type is found among those that pg_dump knows, the owner
 //! by comparing the end of the line with the roles that the saveset names.
 
+use std::collections::HashMap;
+
 /// The types of more than one word; a type of one word is the first word.
 const TYPES: [&str; 33] = [
     "ACCESS METHOD",
@@ -41,6 +43,9 @@ const TYPES: [&str; 33] = [
     "LARGE OBJECT",
 ];
 
+/// What a line begins with that names the entries that the one above it needs.
+const NEEDS: &str = ";\tdepends on: ";
+
 /// Which part of pg_restore's work an entry belongs to here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -67,6 +72,8 @@ pub(crate) struct Entry {
     pub(crate) kind: String,
     /// Schema, tag and owner, as printed.
     pub(crate) rest: String,
+    /// The numbers of the entries that it needs.
+    pub(super) needs: Vec<u32>,
     /// The whole line, for a list.
     line: String,
 }
@@ -120,6 +127,13 @@ impl Entry {
         name.trim_end().to_owned()
     }
 
+    /// Schema and name (`-` where it lies in no schema), as printed, without the owner.
+    pub(super) fn listed<'a>(&'a self, owners: &[String]) -> &'a str {
+        let owner = self.owner(owners).map_or(0, |owner| owner.len() + 1);
+        let end = self.rest.len().saturating_sub(owner);
+        self.rest.get(..end).unwrap_or(&self.rest).trim_end()
+    }
+
     /// Whether it makes the schema `public` (or says whose it is), which is there already.
     pub(crate) fn is_schema_public(&self) -> bool {
         self.kind == "SCHEMA" && self.rest.starts_with("- public ")
@@ -145,9 +159,29 @@ pub(crate) struct Toc {
 impl Toc {
     /// Reads what `pg_restore --list` printed.
     pub(crate) fn parse(listing: &str) -> Toc {
-        Toc {
-            entries: listing.lines().filter_map(entry).collect(),
+        let mut entries: Vec<Entry> = Vec::new();
+        for line in listing.lines() {
+            match (line.strip_prefix(NEEDS), entries.last_mut()) {
+                (Some(ids), Some(last)) => {
+                    last.needs = ids.split(' ').filter_map(|id| id.parse().ok()).collect();
+                }
+                (Some(_), None) => {}
+                (None, _) => entries.extend(entry(line)),
+            }
         }
+        Toc { entries }
+    }
+
+    /// Takes what its entries need from a listing of the same dump that says it.
+    pub(super) fn with_needs(mut self, all: &Toc) -> Toc {
+        let all: HashMap<u32, &[u32]> = all.entries.iter().map(|e| (e.id, &*e.needs)).collect();
+        for entry in &mut self.entries {
+            entry.needs = all
+                .get(&entry.id)
+                .map(|needs| needs.to_vec())
+                .unwrap_or_default();
+        }
+        self
     }
 
     /// The entries of one step, in order.
@@ -187,6 +221,7 @@ fn entry(line: &str) -> Option<Entry> {
         id,
         kind: kind.to_owned(),
         rest: text[kind.len()..].trim_start().to_owned(),
+        needs: Vec::new(),
         line: line.to_owned(),
     })
 }
@@ -208,6 +243,7 @@ mod tests {
 5; 2615 2200 SCHEMA - public postgres
 3272; 0 0 ACL - SCHEMA public postgres
 210; 1259 16390 TABLE s t app
+;	depends on: 5 213
 213; 1259 16406 MATERIALIZED VIEW s mv the app
 211; 1259 16397 TABLE s we ird name app
 3118; 2606 16396 FK CONSTRAINT s t t_fkey app
@@ -228,6 +264,14 @@ mod tests {
             "FK CONSTRAINT s t t_fkey app"
         );
         assert!(toc.get(5).unwrap().is_schema_public());
+        assert_eq!(toc.get(210).unwrap().needs, [5, 213]);
+        assert_eq!(toc.get(211).unwrap().needs, []);
+        let owners = ["the app".to_owned(), "app".to_owned()];
+        assert_eq!(toc.get(213).unwrap().listed(&owners), "s mv");
+        assert_eq!(
+            toc.get(3272).unwrap().listed(&owners),
+            "- SCHEMA public postgres"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What stands at the target's name.
 
-use model::RestoreRequest;
+use model::{RestoreRequest, Scope};
 
 use super::Look;
 use crate::restore::destination::Destination;
@@ -32,6 +32,22 @@ pub(super) async fn look(
         );
         return Ok(());
     }
+    let held = match may_look {
+        true => holds(destination, name).await?,
+        false => Some("it may not be looked into".to_owned()),
+    };
+    if held.is_some() && matches!(request.selection.scope, Scope::Only(_)) {
+        if !may_look {
+            let role = ident(&look.role);
+            look.obstacle(
+                "missing-right",
+                format!("the database {name:?} is there, and {role} may not connect to it"),
+                format!("GRANT CONNECT ON DATABASE {} TO {role}", ident(name)),
+            );
+        }
+        look.decisions.into_target = may_look;
+        return Ok(());
+    }
     if !is_ours {
         let role = ident(&look.role);
         look.obstacle(
@@ -40,10 +56,6 @@ pub(super) async fn look(
             format!("make {role} a member of its owner, or restore under another name"),
         );
     }
-    let held = match may_look {
-        true => holds(destination, name).await?,
-        false => Some("it may not be looked into".to_owned()),
-    };
     if let Some(held) = held {
         filled(look, name, &held, request);
     }

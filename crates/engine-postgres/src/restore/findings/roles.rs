@@ -1,6 +1,6 @@
 //! Owners and grantees: which of them the target has, and which we may become.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Look;
 use crate::facts::DatabaseFacts;
@@ -13,12 +13,15 @@ use crate::session::Session;
 /// is.
 pub(in crate::restore) const DATABASE_OWNER: &str = "pg_database_owner";
 
+/// `only`: the owners of what is restored, where that is not the whole database. The others own
+/// things in the scratch database alone.
 pub(super) async fn look(
     look: &mut Look,
     session: &Session,
     facts: &DatabaseFacts,
     globals: &Globals,
     as_copy: bool,
+    only: Option<&BTreeSet<String>>,
 ) -> Result<(), RestoreError> {
     let there = members_and_others(session).await?;
     let mut absent = Absent::default();
@@ -26,6 +29,30 @@ pub(super) async fn look(
     owners.push(facts.owner.clone());
     owners.sort();
     owners.dedup();
+    if let Some(only) = only {
+        let needed = |owner: &String| only.contains(owner) || owner == DATABASE_OWNER;
+        let (needed, others): (Vec<String>, Vec<String>) = owners.into_iter().partition(needed);
+        for other in others {
+            match there.get(&other) {
+                Some(true) => continue,
+                Some(false) => {}
+                None => look.decisions.absent_roles.push(other.clone()),
+            }
+            look.decisions.owners_left_out.push(other);
+        }
+        let absent = facts.needs.grantees.iter();
+        let absent: Vec<String> = absent
+            .filter(|grantee| !there.contains_key(*grantee))
+            .cloned()
+            .collect();
+        if !absent.is_empty() {
+            look.warn(format!(
+                "the roles {absent:?} of the saveset are not on the target: what they have rights on comes without these"
+            ));
+        }
+        look.decisions.absent_roles.extend(absent);
+        owners = needed;
+    }
     for owner in owners.iter().filter(|owner| *owner != DATABASE_OWNER) {
         match there.get(owner) {
             Some(true) => continue,
@@ -38,7 +65,7 @@ pub(super) async fn look(
     }
     let grantees = facts.needs.grantees.iter();
     for grantee in grantees.filter(|grantee| !owners.contains(grantee)) {
-        if !there.contains_key(grantee) {
+        if only.is_none() && !there.contains_key(grantee) {
             absent.add(grantee, "has rights in the saveset");
         }
     }
@@ -82,7 +109,7 @@ impl Absent {
         there: &BTreeMap<String, bool>,
         as_copy: bool,
     ) {
-        look.decisions.absent_roles.clone_from(&self.roles);
+        look.decisions.absent_roles.extend_from_slice(&self.roles);
         if as_copy {
             for does in &self.does {
                 look.warn(format!("{does}, is not on the target: it is left out"));

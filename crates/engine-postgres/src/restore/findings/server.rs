@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Look;
-use crate::facts::DatabaseFacts;
+use crate::facts::{DatabaseFacts, ExtensionFacts};
 use crate::restore::dictionary::Dictionary;
 use crate::restore::fault::RestoreError;
 use crate::session::Session;
@@ -28,12 +28,18 @@ pub(super) fn version(look: &mut Look, session: &Session, facts: &DatabaseFacts)
     }
 }
 
+/// `only`: of these alone.
 pub(super) async fn extensions(
     look: &mut Look,
     session: &Session,
     facts: &DatabaseFacts,
+    only: Option<&BTreeSet<&str>>,
 ) -> Result<(), RestoreError> {
-    let wanted: Vec<&str> = facts.needs.extensions.iter().map(|e| &*e.name).collect();
+    let extensions = facts.needs.extensions.iter();
+    let extensions: Vec<&ExtensionFacts> = extensions
+        .filter(|extension| only.is_none_or(|only| only.contains(&*extension.name)))
+        .collect();
+    let wanted: Vec<&str> = extensions.iter().map(|e| &*e.name).collect();
     let sql = include_str!("../../../sql/available_extensions_14.sql");
     let doing = "reading the extensions that the target has";
     let rows = session.rows(sql, &[&wanted], doing).await?;
@@ -41,7 +47,7 @@ pub(super) async fn extensions(
         .iter()
         .map(|row| (row.get(0), (row.get(1), row.get(2))))
         .collect();
-    for extension in &facts.needs.extensions {
+    for extension in extensions {
         let name = &extension.name;
         match there.get(name) {
             None => look.obstacle(

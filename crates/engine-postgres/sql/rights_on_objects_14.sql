@@ -1,0 +1,10 @@
+-- May we make schemas in this database, and which of these schemas ($1) may we make objects in?
+SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+       ARRAY(SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n
+              WHERE n.nspname = ANY ($1::pg_catalog.text[])),
+       ARRAY(SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n
+              WHERE n.nspname = ANY ($1)
+                AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')),
+       ARRAY(SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n
+              WHERE n.nspname = ANY ($1) AND NOT pg_catalog.pg_has_role(n.nspowner, 'USAGE')),
+       ARRAY(SELECT p.pubname::pg_catalog.text FROM pg_catalog.pg_publication p WHERE p.puballtables ORDER BY 1)
