@@ -138,8 +138,16 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("missing-collation", "The target lacks a collation."),
     ("missing-extension", "The target lacks an extension."),
     (
+        "missing-object",
+        "What is restored needs an object that the target does not have.",
+    ),
+    (
         "missing-right",
         "The user of the restore lacks a right on the target.",
+    ),
+    (
+        "needs-another-object",
+        "What is to be restored is made from something that is not.",
     ),
     (
         "needs-superuser",

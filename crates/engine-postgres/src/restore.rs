@@ -52,7 +52,6 @@ mod wanted;
 use model::{Connection, Credentials, Outcome, RestoreRequest, Target};
 
 use crate::engine::PostgresEngine;
-use crate::error::PostgresError;
 use destination::Destination;
 pub(crate) use dictionary::{database_facts, json_line, whole_part};
 pub(crate) use fault::RestoreError;
@@ -83,10 +82,6 @@ pub(crate) async fn open(
     credentials: Option<&Credentials>,
     request: RestoreRequest,
 ) -> Outcome<Box<dyn Target>> {
-    if !request.selection.is_whole() {
-        let what = "restoring anything but a whole database".into();
-        return Err(PostgresError::NotBuiltYet { what }.into());
-    }
     let destination = Destination::of(connection, credentials, &request)?;
     // Credentials that the database refuses are told before anything else is looked at.
     destination.beside().await?.close().await;

@@ -260,6 +260,7 @@ async fn open_target(
     let request = RestoreRequest {
         source_type: contents.site_type,
         selection: asked.selection.clone(),
+        saved: saved.selection.clone(),
         target_database: asked.target_database.clone(),
         as_copy: options.as_copy,
         replace_existing: options.replace_existing,

@@ -41,6 +41,8 @@ pub struct RestoreRequest {
     /// The database in the saveset, and what of it is wanted. Objects that are chosen by themselves
     /// are put into the target database if it is there, beside what it holds; else it is made.
     pub selection: DatabaseSelection,
+    /// What of that database the saveset holds.
+    pub saved: DatabaseSelection,
     /// Its name on the target; the same as the saveset's for *back in its place*.
     pub target_database: ObjectName,
     /// Only new objects: anything in the way is an obstacle; unknown owners and grantees are left

@@ -24,7 +24,7 @@ use super::{build, loan, postscript};
 use crate::facts::QualifiedName;
 use crate::session::Session;
 
-pub(super) use moves::ForeignKey;
+pub(super) use moves::{Bonds, ForeignKey};
 
 /// How many errors of pg_restore an error of ours repeats.
 const ERRORS_TOLD: usize = 3;
@@ -37,8 +37,8 @@ pub(super) struct Reshaped {
     pub(super) relations: Vec<Relation>,
     /// The names of all relations that the saveset's dump has.
     pub(super) known: BTreeSet<QualifiedName>,
-    /// The foreign keys to what stays where it is on the target.
-    pub(super) keys_out: Vec<ForeignKey>,
+    /// What leads from them to what stays where it is on the target.
+    pub(super) bonds: Bonds,
     /// Whose the saveset's schemas are, where their owners are kept.
     owners: BTreeMap<String, String>,
 }
@@ -103,11 +103,13 @@ async fn fill_and_change(
         for casualty in leave_out::leave_out(&session, wanted).await? {
             progress.warning(casualty);
         }
+    } else {
+        leave_out::detach(&session, &before, wanted).await?;
     }
     moves::rename(&session, wanted, taken, progress).await?;
-    let keys_out = match wanted.way {
+    let bonds = match wanted.way {
         Way::IntoTarget => moves::into_working_schemas(&session, wanted).await?,
-        _ => Vec::new(),
+        _ => Bonds::default(),
     };
     for text in moves::old_names_in_texts(&session, wanted).await? {
         progress.warning(text);
@@ -124,7 +126,7 @@ async fn fill_and_change(
         .await?;
     // These are made by hand, NOT VALID at first.
     reshaped.after_rows.entries.retain(|entry| {
-        let mut keys = keys_out.iter();
+        let mut keys = bonds.keys.iter();
         entry.kind != "FK CONSTRAINT" || !keys.any(|key| entry.rest.starts_with(&key.in_listing()))
     });
     let known = before.iter().map(|found| found.name.clone()).collect();
@@ -135,7 +137,7 @@ async fn fill_and_change(
         known,
         owners,
         relations,
-        keys_out,
+        bonds,
     })
 }
 

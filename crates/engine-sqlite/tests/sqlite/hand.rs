@@ -185,6 +185,7 @@ pub fn request(copy: &Copy, target: &str, progress: &Arc<RecordedProgress>) -> R
     RestoreRequest {
         source_type: SiteType::Sqlite,
         selection: DatabaseSelection::whole(plan.name.clone()),
+        saved: DatabaseSelection::whole(plan.name.clone()),
         target_database: ObjectName::one(target),
         as_copy: false,
         replace_existing: false,

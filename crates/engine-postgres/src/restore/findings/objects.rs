@@ -83,6 +83,23 @@ async fn rights(
             look.steps.push(format!("make the schema {name}"));
         }
     }
+    let extensions: Vec<String> = row.get(5);
+    for schema in wanted
+        .working_schemas()
+        .iter()
+        .filter(|schema| schema.whole)
+    {
+        let within = format!("{} ", schema.schema);
+        let mut within = extensions.iter().filter_map(|e| e.strip_prefix(&within));
+        if let Some(extension) = within.next() {
+            let name = ident(&schema.schema);
+            look.obstacle(
+                "in-the-way",
+                format!("the extension {extension:?} lies in the schema {name}, and would be put aside with it"),
+                format!("ALTER EXTENSION {} SET SCHEMA …, or choose the schema's tables one by one", ident(extension)),
+            );
+        }
+    }
     let for_all: Vec<String> = row.get(4);
     if !for_all.is_empty() {
         look.warn(format!(

@@ -27,7 +27,7 @@ pub(in crate::restore) struct OldRelation {
     /// As `pg_class.relkind` has it.
     pub(in crate::restore) kind: String,
     pub(in crate::restore) owner: String,
-    /// Whether we may act as its owner.
+    /// Whether we may act as its owner, or need not: all of its schema gives its place.
     pub(in crate::restore) ours: bool,
     /// Whether it is a sequence of a table.
     pub(in crate::restore) goes_with_another: bool,
@@ -118,7 +118,7 @@ pub(in crate::restore) async fn relations(
             },
             kind: row.get(3),
             owner: row.get(4),
-            ours: row.get(5),
+            ours: row.get::<_, bool>(5) || names.schemas.iter().any(|s| s == row.get::<_, &str>(1)),
             goes_with_another: row.get(6),
             hindrance: row.get(7),
         })

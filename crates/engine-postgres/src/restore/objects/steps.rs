@@ -51,7 +51,7 @@ pub(in crate::restore) async fn build(
     parallel: usize,
 ) -> Result<StepReport, RestoreError> {
     let session = destination.inside().await?;
-    let (made, mut errors) = keys::make(&session, &reshaped.keys_out).await?;
+    let (made, mut errors) = keys::make(&session, &reshaped.bonds.keys).await?;
     let built = build::build(&reshaped.dictionary, decisions, request, parallel).await?;
     errors.extend(built.errors);
     errors.extend(keys::validate(&session, &made).await?);

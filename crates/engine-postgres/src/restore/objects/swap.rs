@@ -171,6 +171,7 @@ impl Swap<'_> {
         statements.extend(old.own_keys.iter().map(|key| key.drop.clone()));
         self.move_aside(&old, &kept, &mut statements, at).await?;
         self.move_in(&schemas, &mut statements).await?;
+        statements.extend(self.inherit());
         statements.extend(
             old.bound
                 .iter()
@@ -189,7 +190,8 @@ impl Swap<'_> {
     async fn lock(&self, seen: &[old::OldRelation]) -> Result<(), RestoreError> {
         let mut tables: Vec<String> = seen
             .iter()
-            .filter(|old| old.is_table())
+            // Who may rename a schema may not lock what others have in it; that moves with it.
+            .filter(|old| old.is_table() && !self.names.schemas.contains(&old.name.schema))
             .map(|old| old.name.sql())
             .collect();
         let new = self.reshaped.relations.iter();
@@ -267,6 +269,15 @@ impl Swap<'_> {
             let comment = self.comment(schema, old, at);
             statements.push(format!("COMMENT ON SCHEMA {kept} IS {}", literal(&comment)));
         }
+        let oids: Vec<u32> = old.oids();
+        let sql = "SELECT pg_catalog.format('ALTER TABLE %s NO INHERIT %s', i.inhrelid::pg_catalog.regclass, i.inhparent::pg_catalog.regclass)
+                     FROM pg_catalog.pg_inherits i
+                     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND NOT c.relispartition AND c.relkind <> 'i'
+                    WHERE i.inhrelid = ANY ($1) AND i.inhparent <> ALL ($1)";
+        // Kept, their rows would still be seen through the tables that they inherit from.
+        for row in self.session.rows(sql, &[&oids], DOING).await? {
+            statements.insert(0, row.get(0));
+        }
         let single = old.relations.iter();
         let single = single.filter(|old| !self.names.schemas.contains(&old.name.schema));
         for relation in single.clone().filter(|old| !old.goes_with_another) {
@@ -331,6 +342,18 @@ impl Swap<'_> {
             statements.push(format!("DROP SCHEMA {working}"));
         }
         Ok(())
+    }
+
+    /// What inherits from tables that stay does so from now on.
+    fn inherit(&self) -> Vec<String> {
+        let heirs = self.reshaped.bonds.heirs.iter();
+        let statements = heirs.filter_map(|heir| {
+            let mut all = self.reshaped.relations.iter();
+            let table = all.find(|relation| relation.working == heir.table)?;
+            let (table, parent) = (table.to.sql(), &heir.parent);
+            Some(format!("ALTER TABLE {table} INHERIT {parent}"))
+        });
+        statements.collect()
     }
 
     async fn move_relations(

@@ -51,17 +51,44 @@ pub(super) async fn leave_out(
     Ok(casualties)
 }
 
-/// A table that inherits from one that goes stays, with all its columns.
+/// A table that inherits from one that goes stays, with all its columns; so does a partition that
+/// was asked for by name.
 async fn stand_alone(session: &Session, out: &[&Found]) -> Result<(), RestoreError> {
-    let sql = "SELECT pg_catalog.format('ALTER TABLE %s NO INHERIT %s', i.inhrelid::pg_catalog.regclass, i.inhparent::pg_catalog.regclass)
-                 FROM pg_catalog.pg_inherits i
-                 JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND NOT c.relispartition AND c.relkind IN ('r', 'f')
-                WHERE i.inhparent = ANY ($1) AND i.inhrelid <> ALL ($1)";
     let oids: Vec<u32> = out.iter().map(|found| found.oid).collect();
-    for row in session.rows(sql, &[&oids], DOING).await? {
-        session.run(row.get(0), DOING).await?;
+    for row in heirs(session, &oids).await? {
+        session.run(row.get(1), DOING).await?;
     }
     Ok(())
+}
+
+/// Takes partitions that are restored without their tables out of these.
+pub(super) async fn detach(
+    session: &Session,
+    all: &[Found],
+    wanted: &Wanted,
+) -> Result<(), RestoreError> {
+    let taken = wanted.taken(all);
+    let out = all.iter().filter(|found| !taken.contains(&found.oid));
+    let out: Vec<u32> = out.map(|found| found.oid).collect();
+    for row in heirs(session, &out).await? {
+        if row.get(0) {
+            session.run(row.get(1), DOING).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Tables that inherit from one of `out` and are not among them: whether as a partition, and how
+/// that ends.
+async fn heirs(session: &Session, out: &[u32]) -> Result<Vec<tokio_postgres::Row>, RestoreError> {
+    let sql = "SELECT c.relispartition, pg_catalog.format(
+                      CASE WHEN c.relispartition THEN 'ALTER TABLE %2$s DETACH PARTITION %1$s'
+                           ELSE 'ALTER TABLE %1$s NO INHERIT %2$s' END,
+                      i.inhrelid::pg_catalog.regclass, i.inhparent::pg_catalog.regclass)
+                 FROM pg_catalog.pg_inherits i
+                 JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f')
+                WHERE i.inhparent = ANY ($1) AND i.inhrelid <> ALL ($1)";
+    Ok(session.rows(sql, &[&out], DOING).await?)
 }
 
 async fn drop_relations(

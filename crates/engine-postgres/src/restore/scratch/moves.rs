@@ -31,6 +31,24 @@ pub(in crate::restore) struct ForeignKey {
     pub(in crate::restore) partitioned: bool,
 }
 
+/// A table that is restored and inherits from one that stays where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::restore) struct Heir {
+    /// The table, while it is worked on: it does not inherit yet, or its rows would be seen.
+    pub(in crate::restore) table: QualifiedName,
+    /// What it inherits from, as SQL writes it.
+    pub(in crate::restore) parent: String,
+}
+
+/// What leads from what is restored to what stays.
+#[derive(Debug, Clone, Default)]
+pub(in crate::restore) struct Bonds {
+    /// Foreign keys.
+    pub(in crate::restore) keys: Vec<ForeignKey>,
+    /// Inheritance.
+    pub(in crate::restore) heirs: Vec<Heir>,
+}
+
 impl ForeignKey {
     /// How pg_restore lists it, without the owner.
     pub(in crate::restore) fn in_listing(&self) -> String {
@@ -167,11 +185,11 @@ pub(super) async fn old_names_in_texts(
     Ok(said.collect())
 }
 
-/// Moves what is wanted into the working schemas; answers the keys that lead out of them.
+/// Moves what is wanted into the working schemas; answers what leads out of them.
 pub(super) async fn into_working_schemas(
     session: &Session,
     wanted: &mut Wanted,
-) -> Result<Vec<ForeignKey>, RestoreError> {
+) -> Result<Bonds, RestoreError> {
     let all = relations(session).await?;
     let taken = wanted.taken_after_renames(&all);
     let by_oid: BTreeMap<u32, &Found> = all.iter().map(|found| (found.oid, found)).collect();
@@ -215,6 +233,13 @@ pub(super) async fn into_working_schemas(
     for row in session.rows(sql, &[&schemas], MOVING).await? {
         session.run(row.get(0), MOVING).await?;
     }
+    Ok(Bonds {
+        keys: keys_out(session, &schemas).await?,
+        heirs: heirs(session, &schemas).await?,
+    })
+}
+
+async fn keys_out(session: &Session, schemas: &[&str]) -> Result<Vec<ForeignKey>, RestoreError> {
     let sql = include_str!("../../../sql/keys_out_14.sql");
     let rows = session.rows(sql, &[&schemas], MOVING).await?;
     Ok(rows
@@ -230,6 +255,35 @@ pub(super) async fn into_working_schemas(
             partitioned: row.get(5),
         })
         .collect())
+}
+
+async fn heirs(session: &Session, schemas: &[&str]) -> Result<Vec<Heir>, RestoreError> {
+    let sql = "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+                      i.inhparent::pg_catalog.regclass::pg_catalog.text
+                 FROM pg_catalog.pg_inherits i
+                 JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND NOT c.relispartition
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                 JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+                 JOIN pg_catalog.pg_namespace m ON m.oid = p.relnamespace
+                WHERE n.nspname = ANY ($1) AND m.nspname <> ALL ($1) ORDER BY i.inhrelid, i.inhseqno";
+    let mut heirs = Vec::new();
+    for row in session.rows(sql, &[&schemas], MOVING).await? {
+        let heir = Heir {
+            table: QualifiedName {
+                schema: row.get(0),
+                name: row.get(1),
+            },
+            parent: row.get(2),
+        };
+        let sql = format!(
+            "ALTER TABLE {} NO INHERIT {}",
+            heir.table.sql(),
+            heir.parent
+        );
+        session.run(&sql, MOVING).await?;
+        heirs.push(heir);
+    }
+    Ok(heirs)
 }
 
 #[cfg(test)]

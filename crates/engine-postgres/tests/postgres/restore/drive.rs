@@ -129,7 +129,11 @@ async fn steps(target: &mut dyn Target, saved: &Saved) -> Outcome<(Vec<String>, 
 pub async fn load(target: &mut dyn Target, saved: &Saved) -> Outcome<()> {
     let mut first = target.loader().await?;
     let mut second = target.loader().await?;
-    let take = |place: usize| saved.ranges.iter().skip(place).step_by(2);
+    let wanted = saved.ranges.iter();
+    let wanted: Vec<_> = wanted
+        .filter(|(task, _)| target.wants(task.table))
+        .collect();
+    let take = |place: usize| wanted.iter().skip(place).step_by(2).copied();
     let one = async {
         for (task, bytes) in take(0) {
             let loaded = first.load(task, &mut Pieces(bytes.clone(), 1000)).await?;

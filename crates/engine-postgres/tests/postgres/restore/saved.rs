@@ -86,6 +86,7 @@ impl Saved {
         RestoreRequest {
             source_type: SiteType::Postgresql,
             selection: DatabaseSelection::whole(ObjectName::one("shop")),
+            saved: DatabaseSelection::whole(ObjectName::one("shop")),
             target_database: ObjectName::one(name),
             as_copy: false,
             replace_existing: false,
