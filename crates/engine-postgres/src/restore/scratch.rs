@@ -39,6 +39,8 @@ pub(super) struct Reshaped {
     pub(super) known: BTreeSet<QualifiedName>,
     /// What leads from them to what stays where it is on the target.
     pub(super) bonds: Bonds,
+    /// Tables that the restoring role has a right on only because pg_dump needed it.
+    lent: Vec<QualifiedName>,
     /// Whose the saveset's schemas are, where their owners are kept.
     owners: BTreeMap<String, String>,
 }
@@ -47,6 +49,20 @@ impl Reshaped {
     /// Who owned a schema in the source.
     pub(super) fn owner_of(&self, schema: &str) -> Option<&str> {
         self.owners.get(schema).map(String::as_str)
+    }
+
+    /// Takes back, where the restore has worked, what was lent for the dump.
+    pub(super) async fn take_back(&self, place: &Destination) -> Result<(), RestoreError> {
+        if self.lent.is_empty() {
+            return Ok(());
+        }
+        let session = place.inside().await?;
+        for name in &self.lent {
+            let sql = format!("REVOKE SELECT ON {} FROM CURRENT_USER", name.sql());
+            session.run(&sql, "taking a lent right back").await?;
+        }
+        session.close().await;
+        Ok(())
     }
 }
 
@@ -115,6 +131,7 @@ async fn fill_and_change(
         progress.warning(text);
     }
     let after = relations(&session).await?;
+    let lent = lend_to_pg_dump(&session).await?;
     session.close().await;
     let schemas: Vec<String> = wanted
         .working_schemas()
@@ -138,7 +155,30 @@ async fn fill_and_change(
         owners,
         relations,
         bonds,
+        lent,
     })
+}
+
+/// pg_dump locks what it reads, which an owner may not that has taken all rights from itself.
+async fn lend_to_pg_dump(session: &Session) -> Result<Vec<QualifiedName>, RestoreError> {
+    let sql = "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+                 FROM pg_catalog.pg_class c
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p', 'f') AND c.oid >= 16384 AND c.relpersistence <> 't'
+                  AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                  AND pg_catalog.pg_has_role(c.relowner, 'USAGE')";
+    let doing = "lending pg_dump a right";
+    let mut lent = Vec::new();
+    for row in session.rows(sql, &[], doing).await? {
+        let name = QualifiedName {
+            schema: row.get(0),
+            name: row.get(1),
+        };
+        let sql = format!("GRANT SELECT ON {} TO CURRENT_USER", name.sql());
+        session.run(&sql, doing).await?;
+        lent.push(name);
+    }
+    Ok(lent)
 }
 
 async fn owners_of_schemas(session: &Session) -> Result<BTreeMap<String, String>, RestoreError> {

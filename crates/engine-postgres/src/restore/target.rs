@@ -302,7 +302,12 @@ impl Target for PostgresTarget {
         let (Way::IntoTarget, Some(reshaped)) = (looked.wanted.way, &self.reshaped) else {
             let dictionary = self.dictionary()?;
             let destination = &self.destination;
-            return postscript::run(destination, dictionary, decisions, places, request).await;
+            let report =
+                postscript::run(destination, dictionary, decisions, places, request).await?;
+            if let Some(reshaped) = &self.reshaped {
+                reshaped.take_back(destination).await?;
+            }
+            return Ok(report);
         };
         let (place, wanted) = (self.place()?, &looked.wanted);
         let mut report =
@@ -310,6 +315,7 @@ impl Target for PostgresTarget {
                 .await?;
         let keys = objects::swap::keys_that_will_not_hold(&place, reshaped, wanted).await?;
         report.errors.extend(keys);
+        reshaped.take_back(&place).await?;
         Ok(report)
     }
 
