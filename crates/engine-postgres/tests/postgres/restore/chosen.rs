@@ -468,3 +468,90 @@ async fn a_view_and_a_sequence_come_back_by_themselves() {
     assert_equal(&before, &all(&server).await);
     similar(&schema, &server.dump_schema("shop"));
 }
+
+async fn a_table_in_public(version: u32) {
+    let server = Server::version(version).start();
+    server.least_rights_role();
+    server.psql(
+        "postgres",
+        "CREATE ROLE app; GRANT app TO backstay_restore; CREATE DATABASE shop OWNER app",
+    );
+    server.psql(
+        "shop",
+        "SET ROLE app; CREATE TABLE item (id serial PRIMARY KEY, name text);
+         INSERT INTO item (name) SELECT 'item ' || i FROM generate_series(1, 500) AS i;
+         CREATE MATERIALIZED VIEW names AS SELECT name FROM item",
+    );
+    let before = all(&server).await;
+    let schema = server.dump_schema("shop");
+    let saved = Saved::by_source(&server, "shop").await;
+    server.psql(
+        "shop",
+        "TRUNCATE item CASCADE; REFRESH MATERIALIZED VIEW names",
+    );
+    // The table, and the view that could not be bound to it.
+    let both = |request: &mut RestoreRequest| {
+        let item = ChosenObject::new(ObjectName::one("item"), ObjectType::Table);
+        let names = ChosenObject::new(ObjectName::one("names"), ObjectType::MaterializedView);
+        request.selection = DatabaseSelection::only(ObjectName::one("shop"), vec![item, names]);
+    };
+    let restored = restore(&server, &saved, both, "shop").await.unwrap();
+    assert_eq!(
+        (restored.errors, restored.progress.warnings()),
+        (vec![], vec![])
+    );
+    let kept = drop_kept(&server);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert!(kept[0].starts_with("public_kept_"), "{kept:?}");
+    assert_equal(&before, &all(&server).await);
+    similar(&schema, &server.dump_schema("shop"));
+    assert_eq!(server.psql("shop", "SELECT count(*) FROM names"), "500");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_without_a_schema_is_one_of_public_on_14() {
+    a_table_in_public(14).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_without_a_schema_is_one_of_public_on_18() {
+    a_table_in_public(18).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_a_table_needs_are_told_with_the_statement_that_gives_them() {
+    let server = server_with_orders(17);
+    let saved = Saved::by_source(&server, "shop").await;
+    server.psql(
+        "shop",
+        "ALTER DATABASE shop OWNER TO postgres; CREATE VIEW s.of_another AS SELECT id FROM s.orders;
+         REVOKE CREATE ON SCHEMA s FROM app",
+    );
+    let mut request = saved.request("shop", Arc::new(RecordedProgress::new()));
+    table("s.orders")(&mut request);
+    let mut target = open(&server, request).await.unwrap();
+    let plan = target.findings().await.unwrap();
+    let told: Vec<String> = plan
+        .obstacles
+        .iter()
+        .map(|o| format!("{} {}", o.code, o.remedy.as_deref().unwrap_or_default()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "missing-right GRANT CREATE ON DATABASE \"shop\" TO \"backstay_restore\"",
+            "missing-right GRANT CREATE ON SCHEMA \"s\" TO \"backstay_restore\"",
+            "in-the-way GRANT postgres TO that role, or restore under another name (rename_to)",
+        ]
+    );
+    for object_type in [ObjectType::Function, ObjectType::Type, ObjectType::Index] {
+        let refused = restore(&server, &saved, only("s.touch()", object_type), "shop").await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.code(), "not-built-yet");
+        assert!(
+            error.sentence().contains(&object_type.to_string()),
+            "{}",
+            error.sentence()
+        );
+    }
+}
