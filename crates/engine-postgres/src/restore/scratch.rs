@@ -10,7 +10,7 @@ mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{NoProgress, Progress};
+use model::{NoProgress, ObjectType, Progress};
 
 use super::destination::Destination;
 use super::dictionary::Dictionary;
@@ -244,6 +244,13 @@ pub(super) async fn relations(session: &Session) -> Result<Vec<Found>, RestoreEr
             has_rows: row.get(6),
         })
         .collect())
+}
+
+impl Found {
+    /// Its kind, as a selection has it.
+    pub(super) fn kind(&self) -> ObjectType {
+        self.kind.parse().unwrap_or(ObjectType::Other)
+    }
 }
 
 /// A relation as it stands in a database.

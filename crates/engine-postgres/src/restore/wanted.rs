@@ -96,6 +96,8 @@ pub(super) struct Relation {
 pub(super) struct Wanted {
     pub(super) way: Way,
     selection: DatabaseSelection,
+    /// What the saveset was made of.
+    saved: DatabaseSelection,
     chosen: Vec<Chosen>,
     working: Vec<WorkingSchema>,
     /// The tables whose rows the saveset holds.
@@ -124,6 +126,7 @@ impl Wanted {
         let mut wanted = Wanted {
             way,
             selection,
+            saved: request.saved.clone(),
             chosen,
             working: Vec::new(),
             held: load::held(&request.tables)?,
@@ -232,19 +235,23 @@ impl Wanted {
     }
 
     fn takes(&self, found: &Found, all: &BTreeMap<u32, &Found>) -> bool {
-        let kind = found.kind.parse().unwrap_or(ObjectType::Other);
-        let named = self
-            .selection
-            .takes(&found.name.schema, &found.name.name, kind);
-        let above = found.partition_of.or(found.owned_by);
-        let above = above.and_then(|oid| all.get(&oid));
         let held = !found.has_rows || self.held.contains(&found.name);
-        held && match self.is_of_the_whole() {
-            // What is left out takes its partitions and sequences with it.
-            true => named && above.is_none_or(|above| self.takes(above, all)),
-            // What is chosen brings them.
-            false => named || above.is_some_and(|above| self.takes(above, all)),
-        }
+        held && takes(&self.selection, found, all) && takes(&self.saved, found, all)
+    }
+
+    /// What is to be left out and is not there, a sentence each: nothing is lost by it.
+    pub(super) fn left_out_for_nothing(
+        &self,
+        there: &[(String, String, ObjectType)],
+    ) -> Vec<String> {
+        let there = there
+            .iter()
+            .map(|(schema, name, kind)| (&**schema, &**name, *kind));
+        let unmatched = self.selection.unmatched(there);
+        let excluded = unmatched.excluded.iter();
+        excluded
+            .map(|object| format!("{object} is to be left out, and the saveset does not have it"))
+            .collect()
     }
 
     /// As [`taken`](Self::taken), where what was asked for has its new name already.
@@ -405,6 +412,19 @@ fn chosen_object(chosen: &ChosenObject) -> Result<Chosen, RestoreError> {
         _ => return not_yet(format!("restoring a {kind} by itself")),
     };
     Ok(Chosen { kind, from, to })
+}
+
+/// Whether a selection means a relation: by itself, or with what it is a part of.
+fn takes(selection: &DatabaseSelection, found: &Found, all: &BTreeMap<u32, &Found>) -> bool {
+    let named = selection.takes(&found.name.schema, &found.name.name, found.kind());
+    let above = found.partition_of.or(found.owned_by);
+    let above = above.and_then(|oid| all.get(&oid));
+    match selection.scope {
+        // What is left out takes its partitions and sequences with it.
+        Scope::Whole { .. } => named && above.is_none_or(|above| takes(selection, above, all)),
+        // What is chosen brings them.
+        Scope::Only(_) => named || above.is_some_and(|above| takes(selection, above, all)),
+    }
 }
 
 /// The last two parts of a name; a name of one part lies in `usual`.

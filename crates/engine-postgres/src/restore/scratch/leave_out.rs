@@ -31,6 +31,16 @@ pub(super) async fn leave_out(
         .iter()
         .filter(|found| !taken.contains(&found.oid))
         .collect();
+    let mut there: Vec<(String, String, ObjectType)> = others(session)
+        .await?
+        .into_iter()
+        .map(|other| (other.schema, other.name, other.kind))
+        .collect();
+    there.extend(all.iter().map(|found| {
+        let name = found.name.clone();
+        (name.schema, name.name, found.kind())
+    }));
+    let mut told = wanted.left_out_for_nothing(&there);
     let before = everything(session).await?;
     stand_alone(session, &out).await?;
     drop_relations(session, &out, wanted).await?;
@@ -38,17 +48,16 @@ pub(super) async fn leave_out(
     let after = everything(session).await?;
     let meant: BTreeSet<u32> = out.iter().map(|found| found.oid).collect();
     let there: BTreeSet<u32> = after.keys().map(|(_, oid)| *oid).collect();
-    let mut casualties = Vec::new();
     for (key, (parent, title)) in &before {
         let is_meant = meant.contains(&key.1) || dropped.contains(title);
         let of_gone = *parent != 0 && !there.contains(parent);
         if !after.contains_key(key) && !is_meant && !of_gone {
-            casualties.push(format!(
+            told.push(format!(
                 "{title} is left out with what it is made from, which is not restored"
             ));
         }
     }
-    Ok(casualties)
+    Ok(told)
 }
 
 /// A table that inherits from one that goes stays, with all its columns; so does a partition that
@@ -128,22 +137,42 @@ async fn drop_relations(
 
 /// Functions, types and schemas; answers how they are called in [`everything`].
 async fn drop_others(session: &Session, wanted: &Wanted) -> Result<BTreeSet<String>, RestoreError> {
-    let sql = include_str!("../../../sql/other_objects_14.sql");
     let mut dropped = BTreeSet::new();
-    for row in session.rows(sql, &[], DOING).await? {
-        let (kind, schema, name, identity): (&str, &str, &str, &str) =
-            (row.get(0), row.get(1), row.get(2), row.get(3));
-        let object_type = kind.parse().unwrap_or(ObjectType::Other);
-        if !wanted.takes_other(schema, name, object_type) {
+    for other in others(session).await? {
+        let (kind, identity) = (other.kind, &other.identity);
+        if !wanted.takes_other(&other.schema, &other.name, kind) {
             let sql = format!("DROP {kind} IF EXISTS {identity} CASCADE");
             session.run(&sql, DOING).await?;
-            let kind = kind.to_lowercase();
+            let kind = kind.to_string().to_lowercase();
             // A domain is a type there.
             let kind = if kind == "domain" { "type" } else { &kind };
             dropped.insert(format!("{kind} {identity}"));
         }
     }
     Ok(dropped)
+}
+
+/// A function, a type or a schema.
+struct Other {
+    kind: ObjectType,
+    schema: String,
+    name: String,
+    /// How DROP takes it.
+    identity: String,
+}
+
+async fn others(session: &Session) -> Result<Vec<Other>, RestoreError> {
+    let sql = include_str!("../../../sql/other_objects_14.sql");
+    let rows = session.rows(sql, &[], DOING).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Other {
+            kind: row.get::<_, &str>(0).parse().unwrap_or(ObjectType::Other),
+            schema: row.get(1),
+            name: row.get(2),
+            identity: row.get(3),
+        })
+        .collect())
 }
 
 async fn everything(session: &Session) -> Result<BTreeMap<Key, Named>, RestoreError> {

@@ -37,6 +37,7 @@ async fn a_database_without_a_table(version: u32) {
     let change = without(&[
         ("s.orders", ObjectType::Table),
         ("s.vehicle", ObjectType::Table),
+        ("s.no_such", ObjectType::Table),
     ]);
     let restored = restore(&server, &saved, change, "most").await.unwrap();
     assert_eq!(restored.errors, [""; 0]);
@@ -51,7 +52,11 @@ async fn a_database_without_a_table(version: u32) {
     ] {
         assert!(warnings.contains(casualty), "{casualty} in {warnings}");
     }
-    assert_eq!(restored.progress.warnings().len(), 6, "{warnings}");
+    assert!(
+        warnings.contains("TABLE s.no_such is to be left out, and"),
+        "{warnings}"
+    );
+    assert_eq!(restored.progress.warnings().len(), 7, "{warnings}");
     for gone in [
         "table s.orders",
         "table s.vehicle",
@@ -173,6 +178,11 @@ async fn a_saveset_of_some_tables_gives_a_database_of_these() {
     };
     let restored = restore(&server, &saved, some, "some").await.unwrap();
     assert_eq!(restored.errors, [""; 0]);
+    let warnings = restored.progress.warnings().join("\n");
+    assert!(
+        warnings.contains("default value for s.ticket.n is left out") && !warnings.contains("view"),
+        "{warnings}"
+    );
     let after = all(&server, "some").await;
     let names: Vec<&str> = after.keys().map(String::as_str).collect();
     assert_eq!(names, ["table s.customer", "table s.ticket"]);
