@@ -50,7 +50,8 @@ async fn try_export(
 ) -> Outcome<Vec<String>> {
     let progress = Arc::new(RecordedProgress::new());
     let mut request = request(copy, "files", &progress);
-    request.selection.database = model::ObjectName::one(name);
+    request.selection = model::DatabaseSelection::whole(model::ObjectName::one(name));
+    request.saved = request.selection.clone();
     let into = ExportPlace {
         directory: place.path().to_owned(),
         format,
