@@ -278,6 +278,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "sqlite-needs-recovery",
         "The database must first be recovered by an application that may write to it.",
     ),
+    (
+        "sqlite-not-alone",
+        "An object cannot be restored without the rest of its file.",
+    ),
     ("sqlite-no-database", "There is no such database file."),
     (
         "sqlite-no-dbpage",

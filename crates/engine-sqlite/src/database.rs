@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -11,6 +12,9 @@ use crate::site::SIDE_FILES;
 
 /// How long we wait for a lock before the error says that somebody holds it.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// How long an offline backup waits for a writer to finish.
+const OFFLINE_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection that can change nothing.
 ///
@@ -74,6 +78,38 @@ fn is_alone(path: &Path) -> bool {
         beside.push(side);
         Path::new(&beside).symlink_metadata().is_err()
     })
+}
+
+/// Keeps writers of a file waiting: a transaction that writes nothing, but holds the lock of whoever
+/// does. Readers go on. Dropping it lets the writers go on too.
+pub(crate) struct WritersWait {
+    /// Only held, never asked by two at once.
+    database: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl WritersWait {
+    /// Waits, bounded, until the writer of the moment has finished.
+    pub(crate) fn begin(path: &Path) -> Result<Self, SqliteError> {
+        let database = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let begin = || -> rusqlite::Result<()> {
+            database.busy_timeout(OFFLINE_WAIT)?;
+            database.execute_batch("BEGIN IMMEDIATE")
+        };
+        begin().map_err(|error| SqliteError::of("locking", path, error))?;
+        Ok(WritersWait {
+            database: Mutex::new(database),
+            path: path.to_owned(),
+        })
+    }
+
+    /// Ends it, and says if that failed.
+    pub(crate) fn end(self) -> Result<(), SqliteError> {
+        let database = self.database.into_inner();
+        let database = database.unwrap_or_else(PoisonError::into_inner);
+        let ended = database.execute_batch("ROLLBACK");
+        ended.map_err(|error| SqliteError::of("unlocking", &self.path, error))
+    }
 }
 
 /// Opens an existing file, no symbolic link, and trusts nothing that its schema says.

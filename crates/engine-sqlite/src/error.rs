@@ -36,6 +36,20 @@ pub enum SqliteError {
         /// What was asked for.
         what: String,
     },
+    /// An object that cannot be restored without the rest of its file.
+    #[error("{what} cannot be restored by itself: {why}")]
+    NotAlone {
+        /// Its type and name.
+        what: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// The saveset's file has no such object.
+    #[error("the saveset's file has no {what}")]
+    NoSuchObject {
+        /// Its type and name.
+        what: String,
+    },
     /// No such file.
     #[error("there is no database {name:?} in {directory}")]
     NoDatabase {
@@ -255,6 +269,8 @@ impl Fault for SqliteError {
             SqliteError::Directory { .. } => "sqlite-directory",
             SqliteError::BadName { .. } => "sqlite-bad-name",
             SqliteError::NotBuiltYet { .. } => "not-built-yet",
+            SqliteError::NotAlone { .. } => "sqlite-not-alone",
+            SqliteError::NoSuchObject { .. } => "no-such-object",
             SqliteError::NoDatabase { .. } => "sqlite-no-database",
             SqliteError::NotAFile { .. } => "sqlite-not-a-file",
             SqliteError::NotADatabase { .. } => "sqlite-not-a-database",
@@ -275,6 +291,8 @@ impl Fault for SqliteError {
             SqliteError::InTheWay { code, .. } => match code.as_str() {
                 "target-not-empty" => "target-not-empty",
                 "target-exists" => "target-exists",
+                "no-such-object" => "no-such-object",
+                "in-the-way" => "in-the-way",
                 "not-built-yet" => "not-built-yet",
                 _ => "target-in-the-way",
             },
@@ -290,8 +308,10 @@ impl Fault for SqliteError {
             return Blame::Access;
         }
         match self {
-            SqliteError::BadName { .. } | SqliteError::NotBuiltYet { .. } => Blame::Request,
-            SqliteError::NoDatabase { .. } => Blame::Missing,
+            SqliteError::BadName { .. }
+            | SqliteError::NotAlone { .. }
+            | SqliteError::NotBuiltYet { .. } => Blame::Request,
+            SqliteError::NoDatabase { .. } | SqliteError::NoSuchObject { .. } => Blame::Missing,
             SqliteError::InTheWay { .. } => Blame::Conflict,
             SqliteError::Locked { .. } | SqliteError::TargetInUse { .. } => Blame::Busy,
             SqliteError::Saveset { .. }
@@ -333,6 +353,9 @@ impl Fault for SqliteError {
             }
             SqliteError::NoDatabase { .. } => {
                 "Browse the site to see its databases; names are file names, case counts."
+            }
+            SqliteError::NotAlone { .. } => {
+                "Restore the whole file under another name, and copy out of it what you need."
             }
             SqliteError::NotADatabase { .. } => {
                 "Encrypted files (SQLCipher and others) cannot be read through SQLite; take them out of the job."

@@ -38,6 +38,11 @@ pub(crate) struct ExportTarget {
 
 impl ExportTarget {
     pub(crate) fn open(place: &ExportPlace, request: RestoreRequest) -> Result<Self, SqliteError> {
+        if !request.selection.is_whole() {
+            return Err(SqliteError::NotBuiltYet {
+                what: "an export of a part of a SQLite file".to_owned(),
+            });
+        }
         Ok(ExportTarget {
             folder: place.directory.join(request.target_database.last()),
             format: place.format,

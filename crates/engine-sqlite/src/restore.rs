@@ -1,8 +1,11 @@
 //! The place that a file is restored to.
 
+mod leave_out;
 mod loader;
+mod new_file;
 mod occupant;
 mod publish;
+mod tables;
 mod verify;
 mod working_file;
 
@@ -19,6 +22,7 @@ use crate::facts::{FileFacts, PageFacts};
 use crate::site::{FileName, SiteDirectory};
 use loader::PageLoader;
 use occupant::Occupant;
+use tables::{Bringing, Brought, Wanted};
 pub(crate) use verify::open as immutable_reader;
 use working_file::WorkingFile;
 
@@ -29,6 +33,8 @@ pub(crate) struct SqliteTarget {
     request: RestoreRequest,
     pages: PageFacts,
     facts: FileFacts,
+    /// The tables that are restored by themselves; `None`: the file is.
+    wanted: Option<Vec<Wanted>>,
     working: Option<Arc<WorkingFile>>,
 }
 
@@ -40,11 +46,7 @@ impl SqliteTarget {
         if request.source_type != SiteType::Sqlite {
             return Err(not_ours("it was made from a PostgreSQL database"));
         }
-        if !request.selection.is_whole() {
-            return Err(SqliteError::NotBuiltYet {
-                what: "restoring a part of a SQLite file".to_owned(),
-            });
-        }
+        let wanted = tables::wanted(&request.selection.scope)?;
         let [table] = request.tables.as_slice() else {
             return Err(not_ours("it does not hold the pages of exactly one file"));
         };
@@ -59,6 +61,7 @@ impl SqliteTarget {
             request,
             pages,
             facts,
+            wanted,
             working: None,
         })
     }
@@ -93,6 +96,9 @@ impl SqliteTarget {
     }
 
     fn obstacles(&self, occupant: &Occupant) -> Vec<Obstacle> {
+        if let Some(wanted) = &self.wanted {
+            return self.obstacles_to_tables(wanted, occupant);
+        }
         let mut obstacles: Vec<Obstacle> = [
             (self.request.skip_indexes, "skip_indexes"),
             (self.request.skip_statistics, "skip_statistics"),
@@ -113,7 +119,64 @@ impl SqliteTarget {
         obstacles
     }
 
+    /// Whether a table of that name is there is looked at again when it is put in its place.
+    fn obstacles_to_tables(&self, wanted: &[Wanted], occupant: &Occupant) -> Vec<Obstacle> {
+        let missing = |table: &&Wanted| {
+            let is_it = |object: &model::SavesetObject| {
+                object.object_type == model::ObjectType::Table && object.name.last() == table.from
+            };
+            !self.request.objects.is_empty() && !self.request.objects.iter().any(is_it)
+        };
+        let missing = wanted.iter().filter(missing).map(|table| Obstacle {
+            code: "no-such-object".to_owned(),
+            detail: format!("The saveset's file has no table {}.", table.from),
+            remedy: Some("List the objects of the saveset.".to_owned()),
+        });
+        let taken = wanted.iter().filter(|table| {
+            let is_it = |name: &String| name.eq_ignore_ascii_case(&table.to);
+            self.request.as_copy && occupant.tables().iter().any(is_it)
+        });
+        let taken = taken.map(|table| Obstacle {
+            code: "target-exists".to_owned(),
+            detail: format!(
+                "There is a table {} in {} already, and a copy replaces nothing.",
+                table.to,
+                self.name.as_str()
+            ),
+            remedy: Some(
+                "Restore it under another name (rename_to), or set run_as_a_copy_job to false."
+                    .to_owned(),
+            ),
+        });
+        let of_file = match occupant {
+            Occupant::Empty(_) | Occupant::Filled { .. } => None,
+            other => other.obstacle(self.name.as_str(), true, false),
+        };
+        missing.chain(taken).chain(of_file).collect()
+    }
+
+    fn steps_of_tables(&self, wanted: &[Wanted], occupant: &Occupant) -> Vec<String> {
+        let name = self.name.as_str();
+        let names: Vec<&str> = wanted.iter().map(|table| table.to.as_str()).collect();
+        let names = names.join(", ");
+        vec![
+            format!(
+                "Write the saveset's {} pages into a working file beside {name}, and check it.",
+                self.pages.page_count
+            ),
+            match occupant.is_there() {
+                true => format!(
+                    "In one transaction on {name}: rename tables of the same name, and make {names} with their rows, indexes and triggers."
+                ),
+                false => format!("Make a new file {name} with {names}."),
+            },
+        ]
+    }
+
     fn steps(&self, occupant: &Occupant) -> Vec<String> {
+        if let Some(wanted) = &self.wanted {
+            return self.steps_of_tables(wanted, occupant);
+        }
         let name = self.name.as_str();
         let mut steps = vec![
             format!(
@@ -137,12 +200,61 @@ impl SqliteTarget {
     }
 }
 
+impl SqliteTarget {
+    /// Brings the tables into the target, which is made if it is not there.
+    async fn bring(
+        &self,
+        working: Arc<WorkingFile>,
+        wanted: Vec<Wanted>,
+        is_there: bool,
+    ) -> Result<Brought, SqliteError> {
+        let (site, name) = (self.site.clone(), self.name.clone());
+        let execution = self.request.server_execution_id;
+        let (replace, skip_indexes) = (!self.request.as_copy, self.request.skip_indexes);
+        let facts = self.facts.clone();
+        blocking(move || {
+            let saved = working_file::sole(working)?;
+            let into = match is_there {
+                true => None,
+                false => Some(new_file::make(&site, &name, execution, &facts)?),
+            };
+            let target = match &into {
+                Some(new) => new.path().to_owned(),
+                None => site.file(&name),
+            };
+            let bringing = Bringing {
+                target: &target,
+                saved: saved.path(),
+                names: wanted.iter().map(|table| table.to.as_str()).collect(),
+                replace,
+                skip_indexes,
+                stamp: publish::stamp(execution),
+            };
+            let mut brought = bringing.run()?;
+            if let Some(new) = into {
+                new_file::finish(new.path(), &facts)?;
+                let publishing = publish::Publishing {
+                    site,
+                    name,
+                    execution,
+                    source_mode: facts.file.mode,
+                };
+                brought
+                    .warnings
+                    .extend(publishing.run(Arc::new(new))?.warnings);
+            }
+            Ok(brought)
+        })
+        .await
+    }
+}
+
 #[async_trait]
 impl Target for SqliteTarget {
     async fn findings(&mut self) -> Outcome<Findings> {
         let occupant = self.occupant().await?;
         let mut warnings = Vec::new();
-        if occupant.is_there() {
+        if occupant.is_there() && self.wanted.is_none() {
             warnings.push(format!(
                 "Programs that have {} open must close it first and open it again afterwards: they would go on with the file that is put aside.",
                 self.name.as_str()
@@ -168,6 +280,7 @@ impl Target for SqliteTarget {
         let make = move || {
             for dead in earlier {
                 working_file::remove_left(site.path(), &name, dead)?;
+                new_file::remove_left(&site, &name, dead)?;
             }
             WorkingFile::make(site.path(), &name, execution, pages)
         };
@@ -190,7 +303,9 @@ impl Target for SqliteTarget {
         for text in found.warnings() {
             self.request.progress.warning(text);
         }
-        if !found.damage.is_empty() && self.occupant().await?.is_filled() {
+        // Out of a damaged file no table is copied: SQLite would stop, or copy what is wrong.
+        let replaces = self.wanted.is_some() || self.occupant().await?.is_filled();
+        if !found.damage.is_empty() && replaces {
             return Err(SqliteError::Integrity {
                 target: self.site.file(&self.name),
                 findings: found.damage.join("; "),
@@ -208,7 +323,18 @@ impl Target for SqliteTarget {
         let expected = self.facts.rows.clone();
         let tables = expected.len() as u64;
         self.request.progress.phase_total(Phase::Postscript, tables);
-        blocking(move || verify::rows(working.path(), working.pages(), &expected)).await?;
+        let (wanted, selection) = (self.wanted.clone(), self.request.selection.clone());
+        let warnings = blocking(move || {
+            verify::rows(working.path(), working.pages(), &expected)?;
+            match wanted {
+                Some(wanted) => tables::rename_saved(working.path(), &wanted).map(|()| Vec::new()),
+                None if selection.is_whole() => Ok(Vec::new()),
+                None => leave_out::leave_out(working.path(), &selection),
+            }
+        });
+        for text in warnings.await? {
+            self.request.progress.warning(text);
+        }
         self.request
             .progress
             .objects_done(Phase::Postscript, tables);
@@ -220,6 +346,21 @@ impl Target for SqliteTarget {
         self.working = None;
         let occupant = self.occupant().await?;
         publish::refuse(self.obstacles(&occupant))?;
+        if let Some(wanted) = self.wanted.take() {
+            let brought = self.bring(working, wanted, occupant.is_there()).await?;
+            brought
+                .notes
+                .into_iter()
+                .for_each(|text| self.request.progress.note(text));
+            brought
+                .warnings
+                .into_iter()
+                .for_each(|text| self.request.progress.warning(text));
+            return Ok(Published {
+                database: self.name.object_name(),
+                kept: None,
+            });
+        }
         let publishing = publish::Publishing {
             site: self.site.clone(),
             name: self.name.clone(),

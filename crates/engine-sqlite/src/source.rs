@@ -9,6 +9,7 @@ use model::{
     SourcePlan, SourceRequest, TablePlan,
 };
 
+use crate::database::WritersWait;
 use crate::error::{SqliteError, blocking};
 use crate::facts::FileFacts;
 use crate::pages::{PageReader, tasks};
@@ -25,6 +26,8 @@ pub(crate) struct SqliteSource {
     site: SiteDirectory,
     name: FileName,
     snapshot: Arc<Snapshot>,
+    /// Offline: holds the file's one lock for writers until this is dropped.
+    writers_wait: Option<WritersWait>,
     progress: Arc<dyn Progress>,
 }
 
@@ -35,18 +38,25 @@ impl SqliteSource {
     ) -> Result<Self, SqliteError> {
         let name = selected(&request)?;
         let (place, file, max_age) = (site.clone(), name.clone(), request.max_snapshot);
-        let snapshot = blocking(move || {
+        let online = request.online;
+        let (writers_wait, snapshot) = blocking(move || {
             let (path, found) = place.existing(&file)?;
-            Snapshot::open(&path, &found, max_age)
+            // The lock comes first: what the snapshot sees is then what stays.
+            let writers_wait = match online || found.len() == 0 {
+                true => None,
+                false => Some(WritersWait::begin(&path)?),
+            };
+            Ok((writers_wait, Snapshot::open(&path, &found, max_age)?))
         })
         .await?;
-        if !snapshot.is_wal() && snapshot.pages.page_count > 0 {
+        if online && !snapshot.is_wal() && snapshot.pages.page_count > 0 {
             request.progress.warning(not_wal(&name));
         }
         Ok(SqliteSource {
             site,
             name,
             snapshot: Arc::new(snapshot),
+            writers_wait,
             progress: request.progress,
         })
     }
@@ -111,8 +121,11 @@ impl Source for SqliteSource {
         Ok(Vec::new())
     }
 
-    async fn finish(self: Box<Self>) -> Outcome<ClosingFacts> {
+    async fn finish(mut self: Box<Self>) -> Outcome<ClosingFacts> {
         let rows = self.ask(Snapshot::count_rows).await?;
+        if let Some(writers_wait) = self.writers_wait.take() {
+            blocking(move || writers_wait.end()).await?;
+        }
         if let Some(text) = self.replaced()? {
             self.progress.warning(text);
         }
@@ -150,9 +163,6 @@ fn selected(request: &SourceRequest) -> Result<FileName, SqliteError> {
     };
     if !request.selection.is_whole() {
         return Err(not_yet("a part of a SQLite file"));
-    }
-    if !request.online {
-        return Err(not_yet("online false"));
     }
     FileName::of(&request.selection.database)
 }

@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::path::PathBuf;
 
-use model::Obstacle;
+use model::{ObjectType, Obstacle};
 
 use crate::database::ReadOnly;
 use crate::error::SqliteError;
@@ -20,7 +20,11 @@ pub(crate) enum Occupant {
     /// A database without an object, or an empty file.
     Empty(Metadata),
     /// A database.
-    Filled { found: Metadata, objects: usize },
+    Filled {
+        found: Metadata,
+        objects: usize,
+        tables: Vec<String>,
+    },
     /// Something that no restore replaces, with the reason.
     Foreign(String),
 }
@@ -54,6 +58,7 @@ impl Occupant {
             Ok(objects) => Ok(Occupant::Filled {
                 found,
                 objects: objects.len(),
+                tables: tables(objects),
             }),
             Err(error @ SqliteError::NotADatabase { .. }) => {
                 Ok(Occupant::Foreign(error.to_string()))
@@ -61,7 +66,11 @@ impl Occupant {
             // A damaged database, or one that waits for its recovery, is the very thing that a
             // restore replaces; it is kept, and counts as filled.
             Err(SqliteError::Corrupt { .. } | SqliteError::NeedsRecovery { .. }) => {
-                Ok(Occupant::Filled { found, objects: 0 })
+                Ok(Occupant::Filled {
+                    found,
+                    objects: 0,
+                    tables: Vec::new(),
+                })
             }
             Err(error) => Err(error),
         }
@@ -73,6 +82,14 @@ impl Occupant {
 
     pub(crate) fn is_filled(&self) -> bool {
         matches!(self, Occupant::Filled { .. })
+    }
+
+    /// The names of its tables.
+    pub(crate) fn tables(&self) -> &[String] {
+        match self {
+            Occupant::Filled { tables, .. } => tables,
+            _ => &[],
+        }
     }
 
     /// The file that must be put aside first.
@@ -122,6 +139,13 @@ impl Occupant {
             remedy: Some(remedy.to_owned()),
         })
     }
+}
+
+fn tables(objects: Vec<schema::SchemaObject>) -> Vec<String> {
+    let tables = objects
+        .into_iter()
+        .filter(|o| o.object_type == ObjectType::Table);
+    tables.map(|object| object.name).collect()
 }
 
 fn list(files: &[PathBuf]) -> String {

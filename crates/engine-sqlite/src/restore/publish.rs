@@ -149,8 +149,7 @@ impl Publishing {
     /// Gives the old file a second name that nobody has.
     fn keep(&self, target: &Path) -> Result<String, SqliteError> {
         let stem = kept_stem(&self.name);
-        let time = SystemClock.now().to_the_second().replace(['-', ':'], "");
-        let kept = format!("{stem}{time}-{}", self.execution);
+        let kept = format!("{stem}{}", stamp(self.execution));
         let path = self.site.path().join(&kept);
         fs::hard_link(target, &path)
             .map_err(|error| SqliteError::file("keeping the old file as", &path, error))?;
@@ -174,6 +173,12 @@ impl Publishing {
             .and_then(|directory| directory.sync_all())
             .map_err(|error| SqliteError::file("syncing", path, error))
     }
+}
+
+/// When, and for which execution: the end of a kept name.
+pub(crate) fn stamp(execution: ServerExecutionId) -> String {
+    let time = SystemClock.now().to_the_second().replace(['-', ':'], "");
+    format!("{time}-{execution}")
 }
 
 /// `shop.db.before-restore-`, cut where the whole would become too long for a file name.

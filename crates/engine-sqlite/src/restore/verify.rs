@@ -159,7 +159,7 @@ pub(crate) fn open(path: &Path, pages: PageFacts) -> Result<Option<Connection>, 
 }
 
 /// The file's URI; every byte that is not plain is escaped.
-fn immutable(path: &Path) -> String {
+pub(crate) fn immutable(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for &byte in path.as_os_str().as_bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.') {

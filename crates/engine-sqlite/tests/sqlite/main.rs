@@ -7,4 +7,5 @@ mod hostile;
 mod live;
 mod random;
 mod round_trip;
+mod tables;
 mod target;
