@@ -1,5 +1,5 @@
 -- What cannot be made where these relations ($1) are not: views over them, tables that inherit from
--- them (their partitions too), and so on. `through` names one that it needs.
+-- them (their partitions too), and so on; and one of those that it needs.
 WITH RECURSIVE left_out (oid, through) AS (
        SELECT t.oid, NULL::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
        UNION
@@ -16,12 +16,12 @@ WITH RECURSIVE left_out (oid, through) AS (
                SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i) AS needing
            ON needing.needed = l.oid)
 SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
-       pg_catalog.min(pg_catalog.quote_ident(m.nspname) || '.' || pg_catalog.quote_ident(o.relname))
-  FROM left_out l
+       m.nspname::pg_catalog.text, o.relname::pg_catalog.text, o.oid
+  FROM (SELECT a.oid, pg_catalog.min(a.through) AS through
+          FROM left_out a WHERE a.through IS NOT NULL GROUP BY a.oid) AS l
   JOIN pg_catalog.pg_class c ON c.oid = l.oid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_class o ON o.oid = l.through
   JOIN pg_catalog.pg_namespace m ON m.oid = o.relnamespace
  WHERE c.oid <> ALL ($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
- GROUP BY c.oid, n.nspname, c.relname
  ORDER BY c.oid

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use model::{BrowsedObject, ObjectName, ObjectType, SavesetObject, TablePlan};
 
+use crate::chosen::{Choice, Taken};
 use crate::connect::Endpoint;
 use crate::error::PostgresError;
 use crate::inventory::Oid;
@@ -17,15 +18,48 @@ pub(crate) const LARGE_OBJECTS: Oid = 2613;
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '1s'";
 
 /// One object of a database.
-struct Found {
+pub(crate) struct Found {
     oid: Oid,
+    schema: String,
+    /// Its own name, without the schema.
+    own: String,
+    /// A function's, without the types of its arguments.
+    bare: Option<String>,
     name: ObjectName,
     object_type: ObjectType,
     parent_name: ObjectName,
     parent_type: ObjectType,
+    /// The table of an index or a trigger.
+    goes_with: Option<Oid>,
 }
 
-async fn find(session: &Session, database: &str) -> Result<Vec<Found>, PostgresError> {
+impl Found {
+    /// What a selection may name it by: schema (empty for what is in none), name, type.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str, ObjectType)> {
+        let own = [Some(self.own.as_str()), self.bare.as_deref()];
+        let own = own.into_iter().flatten();
+        own.map(|name| (self.schema.as_str(), name, self.object_type))
+    }
+
+    /// Whether a saveset of that choice lists it.
+    pub(crate) fn is_taken(&self, choice: &Choice, taken: &Taken) -> bool {
+        use ObjectType as O;
+        let names: Vec<&str> = self.names().map(|(_, name, _)| name).collect();
+        match self.object_type {
+            O::Table | O::View | O::MaterializedView | O::ForeignTable | O::Sequence | O::Index => {
+                taken.has(self.oid)
+            }
+            O::Trigger => {
+                self.goes_with.is_some_and(|table| taken.has(table))
+                    && !choice.leaves_out(&self.schema, &names, self.object_type)
+            }
+            kind => choice.takes(&self.schema, &names, kind),
+        }
+    }
+}
+
+/// All objects of a database, in the session's transaction if it is in one.
+pub(crate) async fn find(session: &Session, database: &str) -> Result<Vec<Found>, PostgresError> {
     let sql = include_str!("../sql/objects_14.sql");
     let rows = session.rows(sql, &[], "listing the objects").await?;
     let database = ObjectName::one(database);
@@ -39,15 +73,19 @@ async fn find(session: &Session, database: &str) -> Result<Vec<Found>, PostgresE
             _ => (database.clone(), ObjectType::Database),
         };
         let object_type = ObjectType::from_str(&kind).unwrap_or(ObjectType::Other);
-        let name = match schema {
+        let full = match &schema {
             // A trigger has no schema of its own: it is known by its table.
-            Some(_) if object_type == ObjectType::Trigger => ObjectName::one(name),
-            Some(schema) => ObjectName::two(schema, name),
-            None => ObjectName::one(name),
+            Some(_) if object_type == ObjectType::Trigger => ObjectName::one(&name),
+            Some(schema) => ObjectName::two(schema, &name),
+            None => ObjectName::one(&name),
         };
         Found {
             oid: row.get("oid"),
-            name,
+            schema: schema.unwrap_or_default(),
+            own: name,
+            bare: row.get("bare"),
+            goes_with: row.get("goes_with"),
+            name: full,
             object_type,
             parent_name,
             parent_type,
@@ -56,15 +94,15 @@ async fn find(session: &Session, database: &str) -> Result<Vec<Found>, PostgresE
     Ok(found.collect())
 }
 
-/// All objects of a database for a saveset. `tables` are the OIDs of the planned tables, in the
+/// The objects of a database for a saveset. `tables` are the OIDs of the planned tables, in the
 /// plan's order.
-pub(crate) async fn saveset_objects(
-    session: &Session,
+pub(crate) fn saveset_objects(
     database: &str,
+    found: impl Iterator<Item = Found>,
     tables: &[Oid],
     plans: &[TablePlan],
     left_out: &HashSet<ObjectName>,
-) -> Result<Vec<SavesetObject>, PostgresError> {
+) -> Vec<SavesetObject> {
     let mut places: HashMap<Oid, usize> = tables.iter().copied().zip(0..).collect();
     let parent = ObjectName::one(database);
     let mut objects = vec![SavesetObject {
@@ -74,7 +112,7 @@ pub(crate) async fn saveset_objects(
         parent_type: ObjectType::Database,
         table: None,
     }];
-    for found in find(session, database).await? {
+    for found in found {
         // An index goes with its table.
         if left_out.contains(&found.name) || left_out.contains(&found.parent_name) {
             continue;
@@ -103,7 +141,7 @@ pub(crate) async fn saveset_objects(
             table: Some(place),
         });
     }
-    Ok(objects)
+    objects
 }
 
 /// The databases of a server.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use model::{CheckFinding, CheckReport, Fault, FindingLevel};
 
+use crate::chosen::Taken;
 use crate::connect::Endpoint;
 use crate::error::PostgresError;
 use crate::locks::Strength;
@@ -163,7 +164,7 @@ impl Check {
     }
 
     async fn unreadable(&mut self, session: &Session) -> Result<(), PostgresError> {
-        let tables = crate::locks::list(session, Strength::AccessShare).await?;
+        let tables = crate::locks::list(session, Strength::AccessShare, &Taken::All).await?;
         let unreadable: Vec<String> = tables
             .iter()
             .filter(|table| !table.readable())

@@ -10,6 +10,7 @@ use model::{
 };
 
 use crate::browse;
+use crate::chosen::Choice;
 use crate::connect::{self, Endpoint};
 use crate::error::PostgresError;
 use crate::locks;
@@ -47,18 +48,6 @@ impl PostgresEngine {
     pub(crate) fn options(&self) -> &PostgresOptions {
         &self.options
     }
-}
-
-/// What is selected, as far as it can be read: one whole database.
-fn selected_database(request: &SourceRequest) -> Result<String, PostgresError> {
-    let not_yet = |what: &str| PostgresError::NotBuiltYet { what: what.into() };
-    if !request.selection.is_whole() {
-        return Err(not_yet("backing up anything but a whole database"));
-    }
-    if !request.online {
-        return Err(not_yet("online false"));
-    }
-    Ok(request.selection.database.last().to_owned())
 }
 
 #[async_trait]
@@ -100,8 +89,8 @@ impl Engine for PostgresEngine {
         connection: &Connection,
         request: SourceRequest,
     ) -> Outcome<Box<dyn Source>> {
-        let database = selected_database(&request)?;
-        let endpoint = Endpoint::of(connection, None)?.with_database(&database);
+        let choice = Choice::of(request.selection)?;
+        let endpoint = Endpoint::of(connection, None)?.with_database(choice.database());
         let wanted = Wanted {
             endpoint,
             application_name: format!("backstay {}", request.server_execution_id),
@@ -112,7 +101,8 @@ impl Engine for PostgresEngine {
             },
             patience: self.options.lock_patience.unwrap_or(locks::PATIENCE),
             skip_without_rights: request.skip_without_rights,
-            online: true,
+            online: request.online,
+            choice,
             tool_directories: self.options.tool_directories.clone(),
             progress: request.progress,
         };
@@ -149,40 +139,5 @@ impl Engine for PostgresEngine {
         request: RestoreRequest,
     ) -> Outcome<Box<dyn Target>> {
         crate::export::open(self, place, request)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use model::{DatabaseSelection, ExcludedObject, NoProgress, ObjectName, ObjectType, Scope};
-
-    #[test]
-    fn a_whole_database_is_taken_and_everything_else_refused() {
-        let whole = SourceRequest {
-            selection: DatabaseSelection::whole(ObjectName::one("shop")),
-            online: true,
-            streams: 1,
-            server_execution_id: "1.1".parse().unwrap(),
-            yield_to_ddl: None,
-            max_snapshot: None,
-            skip_without_rights: false,
-            progress: Arc::new(NoProgress),
-        };
-        assert_eq!(selected_database(&whole).unwrap(), "shop");
-        let refused = |change: fn(&mut SourceRequest)| {
-            let mut other = whole.clone();
-            change(&mut other);
-            let said = selected_database(&other).unwrap_err().to_string();
-            assert!(said.contains("not built yet"), "{said}");
-        };
-        refused(|request| request.online = false);
-        refused(|request| {
-            let log = ExcludedObject::new(ObjectName::one("log"), ObjectType::Table);
-            request.selection.scope = Scope::Whole { exclude: vec![log] };
-        });
-        refused(|request| request.selection.scope = Scope::Only(Vec::new()));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
+use crate::chosen::Taken;
 use crate::error::PostgresError;
 use crate::inventory::{Oid, Table, quoted};
 use crate::session::Session;
@@ -109,7 +110,10 @@ pub(crate) struct Lockable {
     pub oid: Oid,
     pub schema: String,
     pub name: String,
-    /// Why its rows cannot be read, all of them; empty: they can.
+    /// Whether it is chosen.
+    pub taken: bool,
+    /// Why its rows cannot be read, all of them; empty: they can. Of a table that is not chosen:
+    /// why not even its definition can be read.
     pub obstacles: Vec<Obstacle>,
 }
 
@@ -117,6 +121,11 @@ impl Lockable {
     /// Whether the role may read all its rows.
     pub(crate) fn readable(&self) -> bool {
         self.obstacles.is_empty()
+    }
+
+    /// Whether this run locks and reads it.
+    pub(crate) fn is_read(&self) -> bool {
+        self.taken && self.readable()
     }
 
     /// As an error or a warning names it.
@@ -129,6 +138,7 @@ impl Lockable {
 pub(crate) async fn list(
     session: &Session,
     strength: Strength,
+    taken: &Taken,
 ) -> Result<Vec<Lockable>, PostgresError> {
     let sql = include_str!("../sql/lockable_14.sql");
     let rights = strength.rights(session.major());
@@ -140,17 +150,23 @@ pub(crate) async fn list(
         Obstacle::Policies,
         Obstacle::Lock(Strength::right(session.major())),
     ];
-    let tables = rows.iter().map(|row| Lockable {
-        oid: row.get(0),
-        schema: row.get(1),
-        name: row.get(2),
-        obstacles: (3..)
-            .zip(&obstacles)
-            .filter(|(place, _)| !row.get::<_, bool>(place))
-            .map(|(_, obstacle)| obstacle.clone())
-            .collect(),
+    let tables = rows.iter().map(|row| {
+        let taken = taken.has(row.get(0));
+        // The definition alone needs no more than these two.
+        let counted = if taken { obstacles.len() } else { 2 };
+        Lockable {
+            oid: row.get(0),
+            schema: row.get(1),
+            name: row.get(2),
+            taken,
+            obstacles: (3..)
+                .zip(&obstacles[..counted])
+                .filter(|(place, _)| !row.get::<_, bool>(place))
+                .map(|(_, obstacle)| obstacle.clone())
+                .collect(),
+        }
     });
-    leave_out_dependents(session, tables.collect()).await
+    leave_out_dependents(session, tables.collect(), taken).await
 }
 
 /// A view over a table that is left out, or a table that inherits from it, could not be made again:
@@ -158,6 +174,7 @@ pub(crate) async fn list(
 async fn leave_out_dependents(
     session: &Session,
     mut tables: Vec<Lockable>,
+    taken: &Taken,
 ) -> Result<Vec<Lockable>, PostgresError> {
     let out = tables.iter().filter(|table| !table.readable());
     let out: Vec<Oid> = out.map(|table| table.oid).collect();
@@ -170,13 +187,18 @@ async fn leave_out_dependents(
     let doing = "looking for what needs a table that may not be read";
     for row in session.rows(sql, &[&out], doing).await? {
         let oid: Oid = row.get(0);
-        let needs = Obstacle::Needs(row.get(3));
+        let needed: (String, String) = (row.get(3), row.get(4));
+        let needs = Obstacle::Needs {
+            name: model::ObjectName::two(needed.0, needed.1).to_string(),
+            oid: row.get(5),
+        };
         match places.get(&oid) {
             Some(&place) => tables[place].obstacles.push(needs),
             None => tables.push(Lockable {
                 oid,
                 schema: row.get(1),
                 name: row.get(2),
+                taken: taken.has(oid),
                 obstacles: vec![needs],
             }),
         }
@@ -222,7 +244,7 @@ pub(crate) fn statements(
     );
     let mut names: Vec<String> = tables
         .iter()
-        .filter(|table| table.readable())
+        .filter(|table| table.is_read())
         .map(|table| format!("{}.{}", quoted(&table.schema), quoted(&table.name)))
         .collect();
     let large = "pg_catalog.pg_largeobject".to_owned();
@@ -285,11 +307,13 @@ pub(crate) async fn table_full(
     })
 }
 
-/// Holds the tables that a snapshot sees against the locks that this session has.
+/// Holds the tables that a snapshot sees, and those of them that are `taken` there, against the
+/// locks that this session has.
 pub(crate) async fn check_ours(
     session: &Session,
     listed: &[Lockable],
     seen: &[Table],
+    taken: &Taken,
     strength: Strength,
 ) -> Result<(), PostgresError> {
     let sql = include_str!("../sql/our_locks_14.sql");
@@ -298,8 +322,10 @@ pub(crate) async fn check_ours(
     let held: std::collections::HashSet<Oid> = rows.iter().map(|row| row.get(0)).collect();
     let known: std::collections::HashMap<Oid, &Lockable> =
         listed.iter().map(|table| (table.oid, table)).collect();
-    let moved = seen.iter().find(|table| match known.get(&table.oid) {
-        Some(known) if !known.readable() => false,
+    let mut seen = seen.iter().filter(|table| taken.has(table.oid));
+    let moved = seen.find(|table| match known.get(&table.oid) {
+        // It was found to be unreadable, and that is told.
+        Some(known) if known.taken && !known.readable() => false,
         Some(known) => {
             known.schema != table.schema || known.name != table.name || !held.contains(&table.oid)
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::Progress;
 use tempfile::NamedTempFile;
 
+use crate::chosen::Taken;
 use crate::dictionary::temporary_file;
 use crate::error::PostgresError;
 use crate::facts::SequenceFacts;
@@ -54,8 +55,8 @@ impl Sequence {
     }
 }
 
-/// Lists the sequences in the session's transaction.
-pub(crate) async fn list(session: &Session) -> Result<Vec<Sequence>, PostgresError> {
+/// Lists the chosen sequences in the session's transaction.
+pub(crate) async fn list(session: &Session, taken: &Taken) -> Result<Vec<Sequence>, PostgresError> {
     let sql = include_str!("../sql/sequences_14.sql");
     let rows = session.rows(sql, &[], "listing the sequences").await?;
     let sequences = rows.iter().map(|row| Sequence {
@@ -64,7 +65,9 @@ pub(crate) async fn list(session: &Session) -> Result<Vec<Sequence>, PostgresErr
         name: row.get(2),
         readable: row.get(3),
     });
-    Ok(sequences.collect())
+    Ok(sequences
+        .filter(|sequence| taken.has(sequence.oid))
+        .collect())
 }
 
 /// Reads the values into a file, one JSON object a line. The session is in no transaction.

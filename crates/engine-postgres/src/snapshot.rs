@@ -9,6 +9,8 @@ use futures::future::try_join_all;
 use model::{ObjectName, Progress};
 use tempfile::NamedTempFile;
 
+use crate::browse;
+use crate::chosen::{Choice, Taken};
 use crate::connect::Endpoint;
 use crate::dictionary::Dump;
 use crate::error::PostgresError;
@@ -22,6 +24,7 @@ use crate::watch::{Counted, Limits, Sessions, Watch, Watched};
 /// What a snapshot is asked for.
 pub(crate) struct Wanted {
     pub endpoint: Endpoint,
+    pub choice: Choice,
     pub application_name: String,
     pub streams: usize,
     pub limits: Limits,
@@ -72,6 +75,10 @@ pub(crate) struct Held {
     pub streams: Vec<Session>,
     /// The tables that are read, and all types.
     pub inventory: Inventory,
+    /// The relations that are chosen.
+    pub taken: Taken,
+    /// The tables as they were listed before the snapshot.
+    pub listed: Vec<Lockable>,
     /// The tables and views that are skipped.
     pub left_out: HashSet<ObjectName>,
     /// Whether there are large objects to read.
@@ -89,6 +96,7 @@ pub(crate) struct Held {
 /// What one try came to.
 struct Attempt {
     inventory: Inventory,
+    taken: Taken,
     dump: NamedTempFile,
     watch: Watch,
     watched: Arc<Watched>,
@@ -104,9 +112,19 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
     let streams = try_join_all((0..wanted.streams).map(|_| open())).await?;
     let timeout = locks::lock_timeout(&session).await?;
     let mut patience = Patience::new(wanted.patience);
+    let mut looked = wanted.choice.is_whole();
     loop {
-        let tables = locks::list(&session, strength).await?;
-        let large_objects = locks::large_objects(&session).await?;
+        let taken = Taken::read(&session, &wanted.choice).await?;
+        let tables = locks::list(&session, strength, &taken).await?;
+        if !std::mem::replace(&mut looked, true) {
+            // It is looked again in the snapshot: but this costs nobody a lock.
+            let found = browse::find(&session, wanted.endpoint.database()).await?;
+            wanted.choice.check(&found, &tables)?;
+        }
+        let large_objects = match wanted.choice.takes_large_objects() {
+            true => locks::large_objects(&session).await?,
+            false => LargeObjects::None,
+        };
         let unreadable = Unreadable::among(&tables, large_objects, wanted.endpoint.user());
         wanted.refuse_or_go_on(&unreadable)?;
         let opening = Opening {
@@ -126,7 +144,9 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
                     session,
                     streams,
                     inventory: attempt.inventory,
+                    taken: attempt.taken,
                     left_out: left_out(&tables),
+                    listed: tables,
                     large_objects,
                     dump: attempt.dump,
                     tools,
@@ -140,7 +160,7 @@ pub(crate) async fn hold(wanted: &Wanted) -> Result<Held, PostgresError> {
             }
             Err(error) if error.is_lock_table_full() => {
                 opening.give_back().await?;
-                let locked = tables.iter().filter(|table| table.readable()).count();
+                let locked = tables.iter().filter(|table| table.is_read()).count();
                 // Each stream, the holder of the snapshot and pg_dump.
                 let sessions = streams.len() + 2;
                 return Err(locks::table_full(&session, locked, sessions).await?);
@@ -175,12 +195,14 @@ impl Opening<'_> {
         self.session.run(&lock(strength), LOCKING).await?;
         let id = self.export().await?;
         let mut inventory = Inventory::read(self.session).await?;
-        locks::check_ours(self.session, self.tables, &inventory.tables, strength).await?;
-        let readable = self.tables.iter().filter(|table| table.readable());
-        let readable: HashSet<Oid> = readable.map(|table| table.oid).collect();
+        let taken = Taken::read(self.session, &self.wanted.choice).await?;
+        let seen = &inventory.tables;
+        locks::check_ours(self.session, self.tables, seen, &taken, strength).await?;
+        let read = self.tables.iter().filter(|table| table.is_read());
+        let read: HashSet<Oid> = read.map(|table| table.oid).collect();
         inventory
             .tables
-            .retain(|table| readable.contains(&table.oid));
+            .retain(|table| taken.has(table.oid) && read.contains(&table.oid));
         let watched = Arc::new(Watched::default());
         let watch = Watch::start(
             self.session.clone(),
@@ -214,6 +236,7 @@ impl Opening<'_> {
         match joined.await {
             Ok(dump) => Ok(Attempt {
                 inventory,
+                taken,
                 dump,
                 watch,
                 watched,

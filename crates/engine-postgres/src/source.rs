@@ -12,7 +12,7 @@ use model::{
 };
 use tempfile::NamedTempFile;
 
-use crate::browse;
+use crate::browse::{self, Found};
 use crate::copy::ranges::{self, TableSize};
 use crate::copy::reader::{CopyReader, CopyTable};
 use crate::dictionary;
@@ -59,7 +59,7 @@ impl PostgresSource {
         let held = crate::snapshot::hold(&wanted).await?;
         wanted.progress.objects_done(Phase::Dictionary, 1);
         let server = Server::read(&held.session).await?;
-        let sequences = readable_sequences(&wanted, &held.session).await?;
+        let sequences = readable_sequences(&wanted, &held).await?;
         Ok(PostgresSource {
             wanted,
             held,
@@ -88,7 +88,11 @@ impl PostgresSource {
         dictionary::tell_hidden(session, &*self.wanted.progress).await?;
         self.wanted.progress.objects_done(Phase::Dictionary, 1);
         let database = serde_json::to_vec(&database).map_err(|e| written(e.into()))?;
-        let large_objects = large_objects::facts(session).await?;
+        let large_objects = match self.held.large_objects.are_read() {
+            true => large_objects::facts(session).await?,
+            // What has no bytes in the saveset must not come back empty.
+            false => dictionary::temporary_file()?,
+        };
         self.wanted.progress.objects_done(Phase::Dictionary, 1);
         let globals = globals::dump(&self.wanted, &self.held.tools).await?;
         self.wanted.progress.objects_done(Phase::Dictionary, 1);
@@ -132,20 +136,30 @@ impl PostgresSource {
             oids.push(browse::LARGE_OBJECTS);
         }
         let database = self.wanted.endpoint.database();
-        let objects = browse::saveset_objects(
-            session,
-            database,
-            &oids,
-            &planned.plans,
-            &self.held.left_out,
-        )
-        .await?;
+        let found = self.chosen_objects(session).await?;
+        let (plans, left_out) = (&planned.plans, &self.held.left_out);
+        let objects = browse::saveset_objects(database, found.into_iter(), &oids, plans, left_out);
         self.tables = Some(planned.copies.into());
         Ok(SourcePlan {
             tables: planned.plans,
             objects,
             tasks: ranges::cut(&planned.sizes),
         })
+    }
+
+    /// What is chosen, as the snapshot sees it.
+    async fn chosen_objects(&self, session: &Session) -> Result<Vec<Found>, PostgresError> {
+        let (choice, taken) = (&self.wanted.choice, &self.held.taken);
+        let mut found = browse::find(session, self.wanted.endpoint.database()).await?;
+        if choice.is_whole() {
+            return Ok(found);
+        }
+        for object in choice.check(&found, &self.held.listed)? {
+            let progress = &self.wanted.progress;
+            progress.warning(format!("{object} is to be left out and is not there"));
+        }
+        found.retain(|object| object.is_taken(choice, taken));
+        Ok(found)
     }
 
     /// A standby gets no rows of unlogged tables, and refuses to read them.
@@ -358,11 +372,8 @@ fn blocks_of(bytes: u64, block_size: u64) -> u32 {
 }
 
 /// The sequences that are read at the end: whether they may be is known from the beginning.
-async fn readable_sequences(
-    wanted: &Wanted,
-    session: &Session,
-) -> Result<Vec<Sequence>, PostgresError> {
-    let all = sequences::list(session).await?;
+async fn readable_sequences(wanted: &Wanted, held: &Held) -> Result<Vec<Sequence>, PostgresError> {
+    let all = sequences::list(&held.session, &held.taken).await?;
     let (readable, others): (Vec<_>, Vec<_>) = all.into_iter().partition(Sequence::is_readable);
     let role = wanted.endpoint.user();
     let others: Vec<Unreadable> = others

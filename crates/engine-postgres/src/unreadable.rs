@@ -1,9 +1,11 @@
 //! What a role may not read: refused with the statements that mend it, or skipped and listed.
 
+use std::collections::HashMap;
+
 use model::{ObjectName, SkippedObject};
 
 use crate::error::PostgresError;
-use crate::inventory::quoted;
+use crate::inventory::{Oid, quoted};
 use crate::locks::{LargeObjects, Lockable};
 use crate::sequences::Sequence;
 use crate::snapshot::Wanted;
@@ -23,7 +25,12 @@ pub(crate) enum Obstacle {
     /// The role may not lock it against writers, for want of a right as this one.
     Lock(&'static str),
     /// It cannot be without another one, which is left out.
-    Needs(String),
+    Needs {
+        /// As a warning names it.
+        name: String,
+        /// Its OID.
+        oid: Oid,
+    },
 }
 
 /// An object that is left out.
@@ -39,8 +46,20 @@ pub(crate) struct Unreadable {
 impl Unreadable {
     /// The objects of a listing that may not be read, and whatever cannot be without them.
     pub(crate) fn among(tables: &[Lockable], large: LargeObjects, role: &str) -> Vec<Unreadable> {
-        let tables = tables.iter().filter(|table| !table.readable());
-        let mut all: Vec<Unreadable> = tables.map(|table| Self::table(table, role)).collect();
+        let unreadable = tables.iter().filter(|table| !table.readable());
+        let by_oid: HashMap<Oid, &Lockable> =
+            unreadable.clone().map(|table| (table.oid, table)).collect();
+        let chosen = unreadable.filter(|table| table.taken);
+        let mut all: Vec<Unreadable> = chosen
+            .map(|table| {
+                let mut one = Self::table(table, role);
+                // Nothing else says what mends that.
+                if let Some(other) = needed_beside(table, &by_oid) {
+                    one.statements.extend(Self::table(other, role).statements);
+                }
+                one
+            })
+            .collect();
         if large == LargeObjects::Unreadable {
             all.push(Unreadable {
                 object: "large objects".into(),
@@ -96,8 +115,8 @@ impl Unreadable {
                     let on = table.qualified();
                     statements.push(format!("GRANT {right} ON {on} TO {to}"));
                 }
-                Obstacle::Needs(other) => {
-                    reason = format!("it cannot be without {other}, which is left out");
+                Obstacle::Needs { name, .. } => {
+                    reason = format!("it cannot be without {name}, which is left out");
                 }
             }
         }
@@ -107,6 +126,26 @@ impl Unreadable {
             statements,
         }
     }
+}
+
+/// What keeps a chosen object out and is not chosen itself: the end of the chain of what it needs.
+fn needed_beside<'a>(
+    table: &'a Lockable,
+    unreadable: &HashMap<Oid, &'a Lockable>,
+) -> Option<&'a Lockable> {
+    let mut last = table;
+    // A chain has no circle; should the catalog lie, it still ends.
+    for _ in 0..unreadable.len() {
+        let next = last.obstacles.iter().find_map(|obstacle| match obstacle {
+            Obstacle::Needs { oid, .. } => unreadable.get(oid),
+            _ => None,
+        });
+        match next {
+            Some(next) => last = next,
+            None => break,
+        }
+    }
+    (!last.taken).then_some(last)
 }
 
 fn plain(schema: &str) -> String {

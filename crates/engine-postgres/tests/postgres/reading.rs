@@ -32,7 +32,8 @@ pub fn connection(server: &Server, user: &str) -> Connection {
 /// What a test may change about a backup.
 pub struct Reading<'a> {
     pub server: &'a Server,
-    pub database: &'a str,
+    pub selection: DatabaseSelection,
+    pub online: bool,
     pub streams: usize,
     pub yield_to_ddl: Option<Duration>,
     pub max_snapshot: Option<Duration>,
@@ -47,7 +48,8 @@ impl<'a> Reading<'a> {
     pub fn new(server: &'a Server, database: &'a str) -> Self {
         Reading {
             server,
-            database,
+            selection: DatabaseSelection::whole(ObjectName::one(database)),
+            online: true,
             streams: 2,
             yield_to_ddl: None,
             max_snapshot: None,
@@ -60,8 +62,8 @@ impl<'a> Reading<'a> {
 
     pub async fn open(&self) -> Outcome<Box<dyn Source>> {
         let request = SourceRequest {
-            selection: DatabaseSelection::whole(ObjectName::one(self.database)),
-            online: true,
+            selection: self.selection.clone(),
+            online: self.online,
             streams: self.streams,
             server_execution_id: "121.1".parse().unwrap(),
             yield_to_ddl: self.yield_to_ddl,

@@ -9,7 +9,7 @@ use testkit::postgres::Server;
 use crate::reading::{Reading, psql_copy};
 
 /// A standby of that server, streaming from it.
-fn standby_of(primary: &Server) -> Server {
+pub fn standby_of(primary: &Server) -> Server {
     let standby = Server::version(primary.major()).start();
     standby.stop();
     let data = standby.data_dir();
