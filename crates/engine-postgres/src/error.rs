@@ -463,6 +463,12 @@ impl Fault for PostgresError {
             PostgresError::OfflineOnStandby { .. } => {
                 "give the job online = true, or let the site name the primary"
             }
+            PostgresError::Copy { message, code, .. }
+                if code == SqlState::PROGRAM_LIMIT_EXCEEDED.code()
+                    || message.contains("memory alloc request size") =>
+            {
+                "PostgreSQL itself sends no row of more than 1 GB, and as text a bytea takes twice its size: move the largest values to a table of their own, with columns of built-in types"
+            }
             PostgresError::Locked { .. } => "end that transaction, or run the job at another time",
             _ => match self.code() {
                 "names-not-utf8" => {

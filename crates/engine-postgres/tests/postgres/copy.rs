@@ -172,28 +172,70 @@ impl PieceSink for Counted {
     }
 }
 
+/// Reads the only table of a database that was made with that script: rows and bytes, or the error.
+/// Whatever the size of a row, this process stays small.
+async fn read_counting(server: &Server, sql: &str) -> Outcome<(u64, u64)> {
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", sql);
+    let mut reading = Reading::new(server, "shop");
+    reading.streams = 1;
+    let mut source = reading.open().await?;
+    let backup = begin(source.as_mut()).await?;
+    let mut reader = source.reader().await?;
+    let task = backup.plan.tasks[0].clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut sink = Counted::default();
+        let read = reader.read(&task, &mut sink)?;
+        Ok((read.index.rows(), sink.bytes))
+    });
+    let counted = read.await.unwrap();
+    let most = most_memory();
+    assert!(most < 100_000_000, "{most}");
+    counted
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_of_a_quarter_gigabyte_is_never_held_whole() {
     let server = Server::version(17).start();
-    server.psql("postgres", "CREATE DATABASE shop");
-    server.psql(
-        "shop",
-        "CREATE TABLE t AS SELECT repeat('x', 250000000) AS x; INSERT INTO t VALUES ('small'), (NULL);",
-    );
-    let mut reading = Reading::new(&server, "shop");
-    reading.streams = 1;
-    let mut source = reading.open().await.unwrap();
-    let backup = begin(source.as_mut()).await.unwrap();
-    let mut reader = source.reader().await.unwrap();
-    let task = backup.plan.tasks[0].clone();
-    let (rows, bytes) = tokio::task::spawn_blocking(move || {
-        let mut sink = Counted::default();
-        let read = reader.read(&task, &mut sink).unwrap();
-        (read.index.rows(), sink.bytes)
-    })
-    .await
-    .unwrap();
-    assert_eq!((rows, bytes), (3, 250_000_000 + 5 + 3 * (2 + 4)));
-    let most = most_memory();
-    assert!(most < 100_000_000, "{most}");
+    let made = "CREATE TABLE t AS SELECT repeat('x', 250000000) AS x; INSERT INTO t VALUES ('small'), (NULL)";
+    let counted = read_counting(&server, made).await.unwrap();
+    assert_eq!(counted, (3, 250_000_000 + 5 + 3 * (2 + 4)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_a_quarter_gigabyte_is_never_held_whole() {
+    let server = Server::version(17).start();
+    // An amount of money makes it a line of text, in which each byte takes two.
+    let made = "CREATE TABLE t (m money, b bytea);
+        INSERT INTO t VALUES (1, convert_to(repeat('x', 125000000), 'UTF8')), (2, NULL)";
+    let counted = read_counting(&server, made).await.unwrap();
+    let lines = "$1.00\t\\\\x".len() + 250_000_000 + "\n$2.00\t\\N\n".len();
+    assert_eq!(counted, (2, lines as u64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_nearly_a_gigabyte_is_never_held_whole() {
+    if !crate::scale::long_tests() {
+        return;
+    }
+    let server = Server::version(17).start();
+    let made = "CREATE TABLE t (x text, y int); ALTER TABLE t ALTER x SET STORAGE EXTERNAL;
+        INSERT INTO t VALUES (repeat('x', 900000000), 1)";
+    let counted = read_counting(&server, made).await.unwrap();
+    assert_eq!(counted, (1, 900_000_000 + 2 + 4 + 4 + 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_postgresql_cannot_send_is_refused_with_the_reason() {
+    if !crate::scale::long_tests() {
+        return;
+    }
+    let server = Server::version(17).start();
+    let made = "CREATE TABLE t (m money, b bytea); ALTER TABLE t ALTER b SET STORAGE EXTERNAL;
+        INSERT INTO t VALUES (1, convert_to(repeat('x', 600000000), 'UTF8'))";
+    let error = read_counting(&server, made).await.unwrap_err();
+    assert_eq!(error.code(), "source-failed");
+    assert!(error.to_string().contains("public.t"), "{error}");
+    let hint = error.hint().unwrap_or_default();
+    assert!(hint.contains("1 GB"), "{error}: {hint}");
 }
