@@ -1,9 +1,11 @@
 //! The objects of a server and of a database: live, and as a saveset lists them.
 
 use std::collections::{HashMap, HashSet};
+use std::error::Error;
 use std::str::FromStr;
 
 use model::{BrowsedObject, ObjectName, ObjectType, SavesetObject, TablePlan};
+use tokio_postgres::types::{FromSql, Type};
 
 use crate::chosen::{Choice, Taken};
 use crate::connect::Endpoint;
@@ -144,12 +146,26 @@ pub(crate) fn saveset_objects(
     objects
 }
 
+/// A name of what all databases share. It has the bytes of the database in which it was given,
+/// whose encoding nobody can tell any more: what is no UTF-8 is shown as well as it can be.
+struct Lossy(String);
+
+impl<'a> FromSql<'a> for Lossy {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Lossy(String::from_utf8_lossy(raw).into_owned()))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TEXT
+    }
+}
+
 /// The databases of a server.
 pub(crate) async fn databases(session: &Session) -> Result<Vec<BrowsedObject>, PostgresError> {
     let sql = include_str!("../sql/databases_14.sql");
     let rows = session.rows(sql, &[], "listing the databases").await?;
     let databases = rows.iter().map(|row| BrowsedObject {
-        name: ObjectName::one(row.get::<_, String>(0)),
+        name: ObjectName::one(row.get::<_, Lossy>(0).0),
         object_type: ObjectType::Database,
         parent_name: ObjectName::one("DBC"),
         parent_type: ObjectType::Database,

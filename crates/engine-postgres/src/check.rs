@@ -250,8 +250,12 @@ fn is_one_session(pid: i32, seen: [&Option<String>; 2], search_path: Option<&str
 pub(crate) fn least_rights(role: &str, major: u32) -> String {
     let name = format!("\"{}\"", role.replace('"', "\"\""));
     let checkpoint = if major >= 15 { ", pg_checkpoint" } else { "" };
+    let offline = match major {
+        ..17 => format!("GRANT UPDATE ON each table TO {name};"),
+        _ => format!("GRANT pg_maintain TO {name};"),
+    };
     format!(
-        "CREATE ROLE {name} LOGIN; -- if it is not there; then \\password\nALTER ROLE {name} BYPASSRLS;\nGRANT pg_read_all_data, pg_read_all_stats{checkpoint} TO {name};"
+        "CREATE ROLE {name} LOGIN; -- if it is not there; then \\password\nALTER ROLE {name} BYPASSRLS;\nGRANT pg_read_all_data, pg_read_all_stats{checkpoint} TO {name};\n-- for jobs with online = false, which lock writers out: {offline}"
     )
 }
 

@@ -1,6 +1,6 @@
 //! Every encoding that a database can have: names and rows that are not ASCII, there and back.
 
-use model::Retry;
+use model::{Engine, Retry};
 use testkit::postgres::Server;
 
 use crate::reading::Reading;
@@ -183,4 +183,25 @@ async fn what_cannot_be_converted_to_utf_8_is_refused_in_words() {
         let hint = error.hint().unwrap_or_default();
         assert!(hint.contains("rename what has other bytes"), "{hint}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_name_was_given_in_another_encoding_stops_nobody() {
+    let server = Server::version(17).start();
+    server.least_rights_role();
+    server.psql(
+        "postgres",
+        "CREATE DATABASE old TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'",
+    );
+    server.psql(
+        "old",
+        "SET client_encoding = 'UTF8'; CREATE DATABASE \"größe\" TEMPLATE template0; ",
+    );
+    let connection = crate::reading::connection(&server, "backstay");
+    let databases = crate::reading::engine(&server)
+        .browse(&connection, &model::Parent::Root)
+        .await
+        .unwrap();
+    let names: Vec<&str> = databases.iter().map(|d| d.name.last()).collect();
+    assert_eq!(names, ["gr\u{fffd}\u{fffd}e", "old", "postgres"]);
 }
