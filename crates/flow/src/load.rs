@@ -1,11 +1,13 @@
 //! Loading one segment: its frames are read ahead, checked, and given to a loader as rows.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{BlockRange, LoadTask, ObjectName, Outcome, Phase, Progress, RowStream, SegmentLoader};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
-use vault::{RunReader, Saveset, SegmentEntry, VaultError};
+use vault::{Patches, Saveset, SegmentEntry, SegmentRows, VaultError};
 
 use crate::FlowError;
 use crate::error::Place;
@@ -16,8 +18,11 @@ const AHEAD: usize = 3;
 
 /// One segment to load.
 pub(crate) struct Load {
+    /// What it comes to without patches.
     pub(crate) task: LoadTask,
     pub(crate) entry: SegmentEntry,
+    /// Those of its table.
+    pub(crate) patches: Arc<Patches>,
 }
 
 /// Where a segment goes, for messages, and who is told of its bytes.
@@ -33,8 +38,8 @@ impl At<'_> {
     }
 }
 
-/// The rows of one segment. A loader sees the stream's end only when the vault has found length and
-/// hash of the whole to be right.
+/// The rows of one segment. A loader sees the stream's end only when the vault has found all that was
+/// given to be right.
 struct Rows<'a> {
     frames: mpsc::Receiver<Result<Bytes, VaultError>>,
     /// Dropping it ends the reading.
@@ -52,9 +57,9 @@ enum State {
 }
 
 impl<'a> Rows<'a> {
-    fn open(saveset: &Saveset, entry: &SegmentEntry, at: &'a At<'a>) -> Self {
+    fn open(rows: SegmentRows, at: &'a At<'a>) -> Self {
         let (sender, frames) = mpsc::channel(AHEAD);
-        let reading = tokio::spawn(read_ahead(saveset.rows(entry), sender));
+        let reading = tokio::spawn(read_ahead(rows, sender));
         Rows {
             frames,
             reading: AbortOnDropHandle::new(reading),
@@ -80,7 +85,7 @@ impl<'a> Rows<'a> {
 
 /// Reads frames into the channel until it is full, and goes on when there is room. Answers the bytes
 /// of the vault that it has read.
-async fn read_ahead(mut reader: RunReader, to: mpsc::Sender<Result<Bytes, VaultError>>) -> u64 {
+async fn read_ahead(mut reader: SegmentRows, to: mpsc::Sender<Result<Bytes, VaultError>>) -> u64 {
     while let Some(frame) = reader.next().await.transpose() {
         let broken = frame.is_err();
         // Nobody listens when the loader has ended early; it says why.
@@ -114,16 +119,29 @@ impl RowStream for Rows<'_> {
     }
 }
 
-/// Loads one segment, and compares what the database counted. Answers the bytes of the vault that
-/// were read.
+/// What was loaded of a segment.
+pub(crate) struct Loaded {
+    /// Bytes of the vault that were read.
+    pub(crate) stored: u64,
+    pub(crate) rows: u64,
+}
+
+/// Loads one segment, and compares what the database counted.
 pub(crate) async fn load_segment(
     loader: &mut dyn SegmentLoader,
     saveset: &Saveset,
     load: &Load,
     at: &At<'_>,
-) -> Result<u64, FlowError> {
-    let mut rows = Rows::open(saveset, &load.entry, at);
-    let loaded = loader.load(&load.task, &mut rows).await;
+) -> Result<Loaded, FlowError> {
+    let rows = saveset.segment_rows(&load.entry, &load.patches).await;
+    let rows = rows.map_err(|error| at.place("reading").fault(error))?;
+    let task = LoadTask {
+        rows: rows.rows(),
+        bytes: rows.bytes(),
+        ..load.task.clone()
+    };
+    let mut rows = Rows::open(rows, at);
+    let loaded = loader.load(&task, &mut rows).await;
     let (counted, stored) = match (loaded, rows.state) {
         // What the loader made of it is a consequence.
         (_, State::Broken(error)) => return Err(error),
@@ -136,12 +154,15 @@ pub(crate) async fn load_segment(
         }
         (Ok(counted), State::Ended(stored)) => (counted, stored),
     };
-    if counted == load.task.rows {
-        Ok(stored)
+    if counted == task.rows {
+        Ok(Loaded {
+            stored,
+            rows: counted,
+        })
     } else {
         Err(FlowError::RowsDiffer {
             place: at.place("loading"),
-            expected: load.task.rows,
+            expected: task.rows,
             counted,
         })
     }

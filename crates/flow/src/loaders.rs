@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{LoadTask, ObjectName, Phase, Progress, SegmentLoader, Target};
 use tokio::task::{JoinError, JoinSet};
-use vault::{Saveset, SegmentEntry, TableSheet};
+use vault::{Patches, Saveset, SegmentEntry, TableSheet};
 
 use crate::FlowError;
 use crate::error::Place;
-use crate::load::{At, Load, load_segment};
+use crate::load::{At, Load, Loaded, load_segment};
 use crate::supervise::{STOP_LIMIT, caught, panicked};
 
 /// The tasks of the loaders. They outlive the steps, so that a run that is stopped can wait until
@@ -26,6 +26,8 @@ pub(crate) struct Loading {
     /// Bytes of the vault that were read.
     bytes_read: Arc<AtomicU64>,
     rows: Arc<AtomicU64>,
+    /// The rows of each table by the manifest.
+    expected: Vec<u64>,
     /// The tables whose rows are wanted.
     wanted: u64,
 }
@@ -35,7 +37,12 @@ struct Rest {
     loads: VecDeque<Load>,
     /// Segments of each table that are not loaded yet.
     left: Vec<usize>,
+    /// Rows of each table that are loaded.
+    counted: Vec<u64>,
 }
+
+/// A table's sheet, and its patches.
+pub(crate) type Sheet = (TableSheet, Arc<Patches>);
 
 impl Loading {
     /// `sheets` are those of the tables of the database in that place, in their order; an empty one
@@ -43,28 +50,37 @@ impl Loading {
     pub(crate) fn new(
         saveset: Saveset,
         database: usize,
-        sheets: Vec<TableSheet>,
+        sheets: Vec<Sheet>,
         wanted: u64,
         progress: Arc<dyn Progress>,
         bytes_read: Arc<AtomicU64>,
         rows: Arc<AtomicU64>,
     ) -> Self {
-        let left = sheets.iter().map(|sheet| sheet.segments.len()).collect();
-        let tasks = sheets.into_iter().enumerate().flat_map(|(table, sheet)| {
-            let load = move |entry| load_of(table, entry);
-            sheet.segments.into_iter().map(load)
-        });
+        let left: Vec<usize> = sheets
+            .iter()
+            .map(|(sheet, _)| sheet.segments.len())
+            .collect();
+        let tasks = sheets
+            .into_iter()
+            .enumerate()
+            .flat_map(|(table, (sheet, patches))| {
+                let load = move |entry| load_of(table, entry, patches.clone());
+                sheet.segments.into_iter().map(load)
+            });
         let mut loads: Vec<Load> = tasks.collect();
         loads.sort_by_key(|load| std::cmp::Reverse(load.task.bytes));
         let tables = saveset.databases()[database].tables.iter();
+        let expected = tables.clone().map(|table| table.rows).collect();
         Loading {
             tables: tables.map(|table| table.plan.name.clone()).collect(),
             saveset,
             progress,
             rest: Mutex::new(Rest {
                 loads: loads.into(),
+                counted: vec![0; left.len()],
                 left,
             }),
+            expected,
             bytes_read,
             rows,
             wanted,
@@ -104,23 +120,34 @@ impl Loading {
                 progress: &*self.progress,
             };
             let loading = load_segment(&mut *loader, &self.saveset, &load, &at);
-            let stored = caught(at.place("loading"), loading).await?;
-            self.loaded(&load, stored);
+            let loaded = caught(at.place("loading"), loading).await?;
+            self.loaded(load.task.table, &loaded)?;
         }
         Ok(())
     }
 
-    fn loaded(&self, load: &Load, stored: u64) {
-        self.bytes_read.fetch_add(stored, Ordering::Relaxed);
-        self.rows.fetch_add(load.task.rows, Ordering::Relaxed);
-        let table_done = self.rest(|rest| {
-            let left = &mut rest.left[load.task.table];
-            *left -= 1;
-            *left == 0
+    /// Counts a segment. With the last one of a table its rows must be those that the saveset has.
+    fn loaded(&self, table: usize, loaded: &Loaded) -> Result<(), FlowError> {
+        self.bytes_read.fetch_add(loaded.stored, Ordering::Relaxed);
+        self.rows.fetch_add(loaded.rows, Ordering::Relaxed);
+        let whole = self.rest(|rest| {
+            rest.left[table] -= 1;
+            rest.counted[table] += loaded.rows;
+            (rest.left[table] == 0).then_some(rest.counted[table])
         });
-        if table_done {
-            self.progress.objects_done(Phase::Data, 1);
+        let (Some(counted), expected) = (whole, self.expected[table]) else {
+            return Ok(());
+        };
+        if counted != expected {
+            let name = self.tables[table].to_string();
+            return Err(FlowError::RowsDiffer {
+                place: Place::named(Phase::Data, "loading", &name),
+                expected,
+                counted,
+            });
         }
+        self.progress.objects_done(Phase::Data, 1);
+        Ok(())
     }
 
     fn rest<T>(&self, look: impl FnOnce(&mut Rest) -> T) -> T {
@@ -151,7 +178,7 @@ fn checked(ended: Result<Result<(), FlowError>, JoinError>) -> Result<(), FlowEr
     ended.map_err(|error| panicked(place, error))?
 }
 
-fn load_of(table: usize, entry: SegmentEntry) -> Load {
+fn load_of(table: usize, entry: SegmentEntry, patches: Arc<Patches>) -> Load {
     Load {
         task: LoadTask {
             table,
@@ -160,6 +187,7 @@ fn load_of(table: usize, entry: SegmentEntry) -> Load {
             rows: entry.row_count,
         },
         entry,
+        patches,
     }
 }
 

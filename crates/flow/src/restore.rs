@@ -12,13 +12,13 @@ use model::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use vault::{Saveset, TableSheet};
+use vault::Saveset;
 
 use crate::FlowError;
 use crate::dictionary::SavesetDictionary;
 use crate::discard::discard;
 use crate::error::Place;
-use crate::loaders::{Loaders, Loading, stop};
+use crate::loaders::{Loaders, Loading, Sheet, stop};
 use crate::slots::Slots;
 use crate::supervise::{caught, supervised, until_cancelled};
 use crate::witness::Witness;
@@ -385,37 +385,42 @@ async fn read_sheets(
     database: usize,
     wanted: Vec<bool>,
     bytes_read: &AtomicU64,
-) -> Result<Vec<TableSheet>, FlowError> {
+) -> Result<Vec<Sheet>, FlowError> {
     let tables = wanted.into_iter().enumerate();
     let reading = futures::stream::iter(tables.map(|(table, wanted)| {
         let saveset = saveset.clone();
         async move {
             match wanted {
                 true => read_sheet(saveset, database, table).await,
-                false => Ok((TableSheet::default(), 0)),
+                false => Ok((Sheet::default(), 0)),
             }
         }
     }));
-    let read: Vec<(TableSheet, u64)> = reading.buffered(SHEETS_AT_ONCE).try_collect().await?;
+    let read: Vec<(Sheet, u64)> = reading.buffered(SHEETS_AT_ONCE).try_collect().await?;
     let stored = read.iter().map(|(_, stored)| stored).sum();
     bytes_read.fetch_add(stored, Ordering::Relaxed);
     Ok(read.into_iter().map(|(sheet, _)| sheet).collect())
 }
 
-/// A table's sheet, and the bytes that it takes in the vault itself.
+/// A table's sheet with its patches, and the bytes that the sheet itself takes in the vault.
 async fn read_sheet(
     saveset: Saveset,
     database: usize,
     table: usize,
-) -> Result<(TableSheet, u64), FlowError> {
+) -> Result<(Sheet, u64), FlowError> {
     let listed = &saveset.databases()[database].tables[table];
     let Some(reference) = &listed.sheet else {
-        return Ok((TableSheet::default(), 0));
+        return Ok((Sheet::default(), 0));
     };
-    let sheet = saveset.sheet(database, table).await.map_err(|error| {
+    let reading = async {
+        let sheet = saveset.sheet(database, table).await?;
+        let patches = saveset.patches(&sheet).await?;
+        Ok((sheet, Arc::new(patches)))
+    };
+    let (sheet, patches) = reading.await.map_err(|error: vault::VaultError| {
         let name = listed.plan.name.to_string();
         Place::named(Phase::Data, "reading the sheet of", &name).fault(error)
     })?;
     let own = reference.stored_bytes.saturating_sub(sheet.stored_bytes());
-    Ok((sheet, own))
+    Ok(((sheet, patches), own))
 }

@@ -284,7 +284,9 @@ impl OpenSegment {
         let stored =
             |places: &[FramePlace]| places.iter().map(|p| u64::from(p.stored)).sum::<u64>();
         let entry = SegmentEntry {
+            saveset: sealer.putter.saveset.saveset_id(),
             blocks: self.task.blocks,
+            narrowed: false,
             rows: runs(&self.places),
             plain_bytes: self.plain_bytes,
             stored_bytes: stored(&self.places) + stored(&index),

@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use catalog::{Concerned, DamagedObject, VerificationEnd, VerificationStatus};
-use model::{Blame, Fault, SavesetId, SiteId};
+use model::{Fault, SavesetId, SiteId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use vault::{Depth, Vault, VaultError, VerifyReport};
+use vault::{Concern, Damage, Depth, Vault, VaultError, VerifyReport};
 
 use crate::{Inner, Jobs, JobsError, lock, words};
 
 /// How often it is written down how far a verification is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// So many damages are kept one by one; all are counted.
+const KEPT: usize = 200;
 
 const WAITS: &str = "Waits for its turn";
 
@@ -174,10 +177,7 @@ impl Inner {
             true => Depth::Decompress,
             false => Depth::Authenticate,
         };
-        let read = async {
-            let saveset = task.vault.open_saveset(task.saveset).await?;
-            saveset.verify(depth, &on_bytes).await
-        };
+        let read = task.vault.verify_saveset(task.saveset, depth, &on_bytes);
         let told = self.tell(task);
         let outcome = tokio::select! {
             outcome = read => outcome,
@@ -185,9 +185,8 @@ impl Inner {
         };
         let took = self.clock.now().since(started);
         match outcome {
-            Ok(report) => task.sound(report, took),
-            Err(error @ VaultError::NoSaveset { .. }) => task.damaged(&error),
-            Err(error) if error.blame() == Blame::Damaged => task.damaged(&error),
+            Ok(report) => task.judge(report, took),
+            Err(error @ VaultError::NoSaveset { .. }) => task.lost(&error),
             Err(error) => {
                 let fault: &dyn Fault = &error;
                 let why = format!(
@@ -241,68 +240,48 @@ impl Task {
         }
     }
 
-    fn sound(&self, report: VerifyReport, took: Duration) -> VerificationEnd {
-        // All its fields, on purpose: a report that tells more must be looked at here.
-        let VerifyReport {
-            parts,
-            segments,
-            bytes,
-        } = report;
-        let checked = match self.thorough {
-            true => "every content is what was written",
-            false => "every seal is whole",
-        };
-        let detail = format!(
-            "{} in {} and {} read in {}: {checked}",
-            words::bytes(bytes),
-            words::count(parts, "part"),
-            words::count(segments, "segment"),
+    fn judge(&self, report: VerifyReport, took: Duration) -> VerificationEnd {
+        let read = format!(
+            "{} in {} read in {}",
+            words::bytes(report.bytes),
+            words::count(report.frames, "frame"),
             words::duration(took)
         );
-        self.ended(VerificationStatus::Successful, detail)
+        if report.is_sound() {
+            let checked = match self.thorough {
+                true => "every content is what was written",
+                false => "every seal is whole",
+            };
+            let end = self.ended(VerificationStatus::Successful, format!("{read}: {checked}"));
+            return end;
+        }
+        let found = report.damaged.len() as u64 + report.unlisted;
+        let damaged: Vec<_> = report.damaged.iter().take(KEPT).map(damaged).collect();
+        VerificationEnd {
+            damaged,
+            damaged_count: found,
+            ..self.ended(
+                VerificationStatus::Failed,
+                format!(
+                    "{} damaged or missing; {read}",
+                    words::count(found, "object or frame")
+                ),
+            )
+        }
     }
 
-    /// The first thing that is damaged ends the reading.
-    fn damaged(&self, error: &VaultError) -> VerificationEnd {
-        let fault: &dyn Fault = error;
-        let (object, frame, what) = match error {
-            VaultError::FrameDamaged { path, frame, what } => {
-                (path.clone(), Some(*frame), what.clone())
-            }
-            VaultError::Damaged { path, what } => (path.clone(), None, what.clone()),
-            VaultError::Missing { path } => (
-                path.clone(),
-                None,
-                "it is missing from the vault".to_owned(),
-            ),
-            // The catalog knows the saveset, and the vault has neither manifest nor tombstone.
-            VaultError::NoSaveset { saveset } => (
-                format!("manifests/{saveset}"),
-                None,
-                "it is missing from the vault".to_owned(),
-            ),
-            _ => (
-                format!("manifests/{}", self.saveset),
-                None,
-                fault.sentence(),
-            ),
-        };
+    /// The catalog knows the saveset, and the vault has neither manifest nor tombstone.
+    fn lost(&self, error: &VaultError) -> VerificationEnd {
         let object = DamagedObject {
-            object,
-            frame,
-            what,
-            concerns: vec![Concerned {
-                kind: "SAVESET".to_owned(),
-                database: None,
-                name: None,
-                rows: None,
-                text: "the saveset; what lies behind the damage was not looked at".to_owned(),
-            }],
+            object: format!("manifests/{}", self.saveset),
+            frame: None,
+            what: "it is missing from the vault".to_owned(),
+            concerns: vec![concerned(&Concern::Saveset)],
         };
         VerificationEnd {
             damaged: vec![object],
             damaged_count: 1,
-            ..self.ended(VerificationStatus::Failed, fault.sentence())
+            ..self.ended(VerificationStatus::Failed, error.to_string())
         }
     }
 
@@ -317,5 +296,36 @@ impl Task {
             format!("; the first is {}: {}", found.object, found.what)
         });
         tracing::error!(%site, %saveset, %status, "the saveset is damaged: {detail}{first}");
+    }
+}
+
+fn damaged(damage: &Damage) -> DamagedObject {
+    DamagedObject {
+        object: damage.object.clone(),
+        frame: damage.frame,
+        what: damage.what.clone(),
+        concerns: damage.concerns.iter().map(concerned).collect(),
+    }
+}
+
+fn concerned(concern: &Concern) -> Concerned {
+    let (kind, database, name, rows) = match concern {
+        Concern::Saveset => ("SAVESET", None, None, None),
+        Concern::Part { database, name } => {
+            ("DICTIONARY", Some(database), Some(name.clone()), None)
+        }
+        Concern::Rows {
+            database,
+            table,
+            rows,
+            ..
+        } => ("ROWS", Some(database), Some(table.to_string()), Some(*rows)),
+    };
+    Concerned {
+        kind: kind.to_owned(),
+        database: database.map(|database| database.to_string()),
+        name,
+        rows,
+        text: concern.to_string(),
     }
 }

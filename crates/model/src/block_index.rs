@@ -24,6 +24,14 @@ pub enum BlockIndexError {
         /// The one that does not ascend.
         after: u32,
     },
+    /// There must be a hash for each block, or none at all.
+    #[error("the block index has {hashes} hashes for {blocks} blocks")]
+    Hashes {
+        /// Blocks.
+        blocks: usize,
+        /// Hashes.
+        hashes: usize,
+    },
     /// The bytes end too early, or something follows them.
     #[error("the block index is cut short or too long")]
     Length,
@@ -32,10 +40,15 @@ pub enum BlockIndexError {
     Number,
 }
 
+/// The first 16 bytes of the BLAKE3 of a block's rows: equal ones need not be stored again.
+pub type BlockHash = [u8; 16];
+
 /// Block → rows of one segment or patch. It covers every byte of it, and blocks ascend.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlockIndex {
     spans: Vec<BlockSpan>,
+    /// One for each block, or none at all.
+    hashes: Vec<BlockHash>,
 }
 
 impl BlockIndex {
@@ -45,8 +58,9 @@ impl BlockIndex {
     }
 
     /// Counts one row of `bytes` bytes to `block`. Called once a row: it allocates only when the
-    /// vector of blocks grows.
+    /// vector of blocks grows. Hashes are gone with it, as they are with [`push`](Self::push).
     pub fn add_row(&mut self, block: u32, bytes: u64) -> Result<(), BlockIndexError> {
+        self.hashes.clear();
         match self.spans.last_mut() {
             Some(last) if last.block == block => {
                 last.bytes += bytes;
@@ -75,8 +89,29 @@ impl BlockIndex {
                 after: span.block,
             });
         }
+        self.hashes.clear();
         self.spans.push(span);
         Ok(())
+    }
+
+    /// The same with a hash for each block, in their order.
+    ///
+    /// # Errors
+    /// When there are more or fewer hashes than blocks.
+    pub fn with_hashes(mut self, hashes: Vec<BlockHash>) -> Result<Self, BlockIndexError> {
+        if hashes.len() != self.spans.len() {
+            return Err(BlockIndexError::Hashes {
+                blocks: self.spans.len(),
+                hashes: hashes.len(),
+            });
+        }
+        self.hashes = hashes;
+        Ok(self)
+    }
+
+    /// The hashes of the blocks' rows, in the blocks' order; `None`: whoever wrote it told none.
+    pub fn hashes(&self) -> Option<&[BlockHash]> {
+        (self.hashes.len() == self.spans.len()).then_some(&self.hashes)
     }
 
     /// The blocks, ascending.
@@ -94,11 +129,13 @@ impl BlockIndex {
         self.spans.iter().map(|s| u64::from(s.rows)).sum()
     }
 
-    /// As bytes: the number of blocks, then for each block its distance to the one before, its
-    /// bytes and its rows, all as LEB128 (`docs/saveset-format.md`).
+    /// As bytes: twice the number of blocks, and one more where hashes follow; then for each block
+    /// its distance to the one before, its bytes and its rows, all as LEB128; then the hashes
+    /// (`docs/saveset-format.md`).
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(4 + self.spans.len() * 4);
-        put(&mut out, self.spans.len() as u64);
+        let mut out = Vec::with_capacity(4 + self.spans.len() * 4 + self.hashes.len() * 16);
+        let hashed = u64::from(!self.hashes.is_empty());
+        put(&mut out, 2 * self.spans.len() as u64 + hashed);
         let mut before = 0;
         for span in &self.spans {
             put(&mut out, u64::from(span.block - before));
@@ -106,6 +143,7 @@ impl BlockIndex {
             put(&mut out, u64::from(span.rows));
             before = span.block;
         }
+        out.extend_from_slice(self.hashes.as_flattened());
         out
     }
 
@@ -114,7 +152,10 @@ impl BlockIndex {
     /// # Errors
     /// When a byte is missing, one is left over, blocks do not ascend, or a number is too large.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, BlockIndexError> {
-        let count = take(&mut bytes)?;
+        let (count, hashed) = match take(&mut bytes)? {
+            1 => return Err(BlockIndexError::Length),
+            number => (number / 2, number % 2 == 1),
+        };
         let mut index = BlockIndex::new();
         let mut before = 0u32;
         for _ in 0..count {
@@ -128,10 +169,17 @@ impl BlockIndex {
             index.push(span)?;
             before = block;
         }
-        if bytes.is_empty() {
-            Ok(index)
-        } else {
-            Err(BlockIndexError::Length)
+        if hashed {
+            let (hashes, rest) = bytes.as_chunks::<16>();
+            if hashes.len() != index.spans.len() || !rest.is_empty() {
+                return Err(BlockIndexError::Length);
+            }
+            index.hashes = hashes.to_vec();
+            return Ok(index);
+        }
+        match bytes.is_empty() {
+            true => Ok(index),
+            false => Err(BlockIndexError::Length),
         }
     }
 }
@@ -171,21 +219,24 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_index() -> impl Strategy<Value = BlockIndex> {
-        prop::collection::btree_map(any::<u32>(), (any::<u32>(), any::<u32>()), 0..50).prop_map(
-            |m| {
-                let mut index = BlockIndex::new();
-                for (block, (bytes, rows)) in m {
-                    index
-                        .push(BlockSpan {
-                            block,
-                            bytes: u64::from(bytes),
-                            rows,
-                        })
-                        .unwrap();
-                }
+        let blocks = prop::collection::btree_map(any::<u32>(), (any::<u32>(), any::<u32>()), 0..50);
+        (blocks, any::<Option<BlockHash>>()).prop_map(|(m, hash)| {
+            let hashes = vec![hash.unwrap_or_default(); m.len()];
+            let mut index = BlockIndex::new();
+            for (block, (bytes, rows)) in m {
                 index
-            },
-        )
+                    .push(BlockSpan {
+                        block,
+                        bytes: u64::from(bytes),
+                        rows,
+                    })
+                    .unwrap();
+            }
+            match hash {
+                Some(_) => index.with_hashes(hashes).unwrap(),
+                None => index,
+            }
+        })
     }
 
     proptest! {
@@ -231,5 +282,11 @@ mod tests {
         );
         assert!(index.add_row(6, 1).is_err());
         assert_eq!((index.bytes(), index.rows()), (23, 3));
+        assert_eq!(index.hashes(), None);
+        assert!(index.clone().with_hashes(vec![[1; 16]]).is_err());
+        let mut hashed = index.with_hashes(vec![[1; 16], [2; 16]]).unwrap();
+        assert_eq!(hashed.hashes().unwrap()[1], [2; 16]);
+        hashed.add_row(7, 1).unwrap();
+        assert_eq!(hashed.hashes(), None, "the block has other rows now");
     }
 }

@@ -25,6 +25,7 @@ mod fault;
 mod ids;
 mod job;
 mod names;
+mod overlay;
 mod progress;
 mod secret;
 mod segment;
@@ -35,7 +36,7 @@ mod status;
 mod target;
 mod vault_store;
 
-pub use block_index::{BlockIndex, BlockIndexError, BlockSpan};
+pub use block_index::{BlockHash, BlockIndex, BlockIndexError, BlockSpan};
 pub use clock::{Clock, Moment, SystemClock};
 pub use engine::{
     BrowsedObject, CheckFinding, CheckReport, Connection, Credentials, Engine, FindingLevel,
@@ -46,6 +47,7 @@ pub use fault::{Blame, BoxFault, Fault, Outcome, Retry};
 pub use ids::{ExecutionId, IdError, JobId, SavesetId, ServerExecutionId, SiteId};
 pub use job::{BackupMechanism, JobDefinition, RestoreSettings};
 pub use names::{NameError, ObjectName, ObjectType};
+pub use overlay::{Layer, LayerId, Piece, overlay};
 pub use progress::{NoProgress, Phase, PhaseStatus, Progress, SkippedObject};
 pub use secret::{ExposeSecret, SecretString};
 pub use segment::{BlockRange, FRAME_BYTES, RowFormat, SEGMENT_BYTES, SegmentTask};

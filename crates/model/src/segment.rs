@@ -31,6 +31,17 @@ impl BlockRange {
     pub fn contains(self, block: u32) -> bool {
         block >= self.start && self.end.is_none_or(|end| block < end)
     }
+
+    /// The blocks that lie in both; `None`: none does.
+    pub fn common(self, other: BlockRange) -> Option<BlockRange> {
+        let start = self.start.max(other.start);
+        let end = match (self.end, other.end) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, other) => one.or(other),
+        };
+        end.is_none_or(|end| start < end)
+            .then_some(BlockRange { start, end })
+    }
 }
 
 impl fmt::Display for BlockRange {

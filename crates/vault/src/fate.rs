@@ -145,7 +145,7 @@ impl Vault {
         match open(&self.0.keys, &path, object, limit)? {
             (Kind::Manifest, _) => Ok(None),
             (Kind::Tombstone, plain) => parse(&path, &plain).map(Some),
-            (Kind::Pin | Kind::Catalog, _) => Err(VaultError::damaged(
+            (Kind::Pin | Kind::Catalog | Kind::Moves, _) => Err(VaultError::damaged(
                 path,
                 "it is neither a manifest nor a tombstone",
             )),

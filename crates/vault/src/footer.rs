@@ -46,6 +46,15 @@ impl FooterCache {
         self.cached().footers.get(&pack).cloned()
     }
 
+    /// The pack is not there any more.
+    pub(crate) fn forget(&self, pack: PackId) {
+        let mut cached = self.cached();
+        if let Some(footer) = cached.footers.remove(&pack) {
+            cached.frames -= footer.frames.len();
+            cached.order.retain(|kept| *kept != pack);
+        }
+    }
+
     fn insert(&self, pack: PackId, footer: &Arc<Footer>) {
         let mut cached = self.cached();
         if cached.footers.insert(pack, footer.clone()).is_none() {

@@ -38,7 +38,7 @@ pub struct FramePlace {
 }
 
 /// Neighbouring frames of one pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FrameRun {
     /// In which pack.
     pub pack: PackId,
@@ -46,6 +46,18 @@ pub struct FrameRun {
     pub first: u32,
     /// How many, 1 or more.
     pub count: u32,
+}
+
+impl FrameRun {
+    /// What is left of it behind its first `count` frames.
+    pub(crate) fn after(self, count: u32) -> Option<FrameRun> {
+        let left = self.count.checked_sub(count).filter(|left| *left > 0)?;
+        Some(FrameRun {
+            first: self.first + count,
+            count: left,
+            ..self
+        })
+    }
 }
 
 /// Frames in their order as few runs; a run never leaves its pack.

@@ -13,6 +13,7 @@ use crate::{KeyId, PackId, RecoveryKey, VaultError, VaultId};
 
 const PACK_CONTEXT: &str = "Backstay vault format 1: key of a pack";
 const SEAL_CONTEXT: &str = "Backstay vault format 1: key of a sealed object";
+const CHECK_CONTEXT: &str = "Backstay vault format 1: check of the wrapped data key";
 const WRAP_CONTEXT: [(&str, &str); 2] = [
     (
         "site key",
@@ -108,6 +109,8 @@ pub(crate) struct KeyFile {
     cipher: String,
     by_site_key: String,
     by_recovery_key: String,
+    /// Whoever opens one of the two sees by it whether the other one is whole.
+    check: String,
 }
 
 pub(crate) const KEY_FORMAT: u64 = 1;
@@ -153,14 +156,30 @@ impl Keys {
         site: &SiteKey,
         recovery: &RecoveryKey,
     ) -> Result<KeyFile, VaultError> {
-        Ok(KeyFile {
+        let mut file = KeyFile {
             format: KEY_FORMAT,
             vault_id: self.vault,
             key_id: self.id,
             cipher: "AES-256-GCM".to_owned(),
             by_site_key: self.wrap_by(Unlock::SiteKey(site))?,
             by_recovery_key: self.wrap_by(Unlock::RecoveryKey(recovery))?,
-        })
+            check: String::new(),
+        };
+        file.check = self.check_of(&file);
+        Ok(file)
+    }
+
+    fn check_of(&self, file: &KeyFile) -> String {
+        let wrapped = [file.by_site_key.as_bytes(), file.by_recovery_key.as_bytes()];
+        let check = derive(CHECK_CONTEXT, &[&*self.data, wrapped[0], wrapped[1]]);
+        hex::encode(*check)
+    }
+
+    /// Whether both keys still open the data key: one of them shows it of the other.
+    pub(crate) fn is_whole(&self, file: &KeyFile) -> bool {
+        (file.vault_id, file.key_id) == (self.vault, self.id)
+            && file.cipher == "AES-256-GCM"
+            && file.check == self.check_of(file)
     }
 
     fn wrap_by(&self, by: Unlock<'_>) -> Result<String, VaultError> {

@@ -49,9 +49,13 @@
 //! # }).unwrap();
 //! ```
 
+mod batch;
 mod catalog_copy;
+mod check;
 mod cloud;
 mod columns;
+mod compact;
+mod damage;
 mod error;
 mod fate;
 mod footer;
@@ -59,8 +63,10 @@ mod frame;
 mod ids;
 mod keys;
 mod ledger;
+mod live;
 mod location;
 mod manifest;
+mod moves;
 mod owners;
 mod pack_reader;
 mod pack_writer;
@@ -70,13 +76,17 @@ mod recovery_key;
 mod saveset;
 mod saveset_writer;
 mod seal;
+mod segment_rows;
 mod sheet;
 mod store;
 mod sweep;
 mod trailer;
 mod vault;
+mod verify;
 
 pub use columns::RowCursor;
+pub use compact::CompactReport;
+pub use damage::{Concern, Damage, VerifyReport};
 pub use error::VaultError;
 pub use fate::{DeadOrAlive, SavesetState, Tombstone, TombstoneCause};
 pub use frame::{FramePlace, FrameRun, PACK_BYTES, runs};
@@ -89,10 +99,12 @@ pub use pack_reader::{Depth, RunReader};
 pub use pack_writer::{PackWriter, SealedPack};
 pub use pins::Pin;
 pub use recovery_key::{RecoveryKey, RecoveryKeyError};
-pub use saveset::{Saveset, VerifyReport};
+pub use saveset::Saveset;
 pub use saveset_writer::SavesetWriter;
+pub use segment_rows::{Patches, SegmentRows};
 pub use sheet::{
-    FrameCutter, PatchEntry, SegmentEntry, SheetRef, TableSheet, Written, write_sheet,
+    FrameCutter, SegmentEntry, SheetRef, TableSheet, TableSize, Written, write_patched_sheet,
+    write_sheet,
 };
 pub use store::StoreLimits;
 pub use sweep::SweepReport;

@@ -78,7 +78,7 @@ impl PackWriter {
     /// # Errors
     /// When the frame is empty or too long, or the open pack [is full](Self::is_full).
     pub fn append(&mut self, plain: &[u8]) -> Result<FramePlace, VaultError> {
-        let mut pack = self.open_for(plain)?;
+        let mut pack = self.open_for(plain.len())?;
         // A pack that failed is given up: none of its numbers is ever sealed a second time, and the
         // commit finds it missing.
         let place = pack.append(plain, Packing::AsIs, plain, &mut self.compressor)?;
@@ -96,7 +96,7 @@ impl PackWriter {
         plain: &[u8],
         cursor: &mut RowCursor,
     ) -> Result<FramePlace, VaultError> {
-        let mut pack = self.open_for(plain)?;
+        let mut pack = self.open_for(plain.len())?;
         let (packing, laid_out) = match self.columns.pack(plain, cursor) {
             Some(layout) => (Packing::ByColumns, layout),
             None => (Packing::AsIs, plain),
@@ -106,12 +106,24 @@ impl PackWriter {
         Ok(place)
     }
 
+    /// Seals again what the seal of another frame held; its content has so many bytes.
+    pub(crate) fn append_opened(
+        &mut self,
+        opened: &[u8],
+        plain_bytes: u32,
+    ) -> Result<FramePlace, VaultError> {
+        let mut pack = self.open_for(plain_bytes as usize)?;
+        let place = pack.append_opened(opened, plain_bytes)?;
+        self.open = Some(pack);
+        Ok(place)
+    }
+
     /// The open pack, taken out, for one more frame.
-    fn open_for(&mut self, plain: &[u8]) -> Result<OpenPack, VaultError> {
-        if plain.is_empty() || plain.len() > FRAME_BYTES {
+    fn open_for(&mut self, bytes: usize) -> Result<OpenPack, VaultError> {
+        if bytes == 0 || bytes > FRAME_BYTES {
             return Err(VaultError::Internal {
                 doing: "seal a frame",
-                why: format!("it has {} bytes, not 1 to {FRAME_BYTES}", plain.len()),
+                why: format!("it has {bytes} bytes, not 1 to {FRAME_BYTES}"),
             });
         }
         if self.is_full() {
@@ -176,8 +188,18 @@ impl OpenPack {
         compressor
             .compress_to_buffer(laid_out, &mut end)
             .map_err(cannot_compress)?;
+        self.seal(start, plain.len() as u32)
+    }
+
+    fn append_opened(&mut self, opened: &[u8], plain_bytes: u32) -> Result<FramePlace, VaultError> {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(opened);
+        self.seal(start, plain_bytes)
+    }
+
+    /// Seals what the buffer holds from `start` on as the next frame.
+    fn seal(&mut self, start: usize, plain_bytes: u32) -> Result<FramePlace, VaultError> {
         let number = self.frames.len() as u32;
-        let plain_bytes = plain.len() as u32;
         self.key
             .seal(&Bound::frame(number, plain_bytes), &mut self.buffer, start)?;
         let stored = (self.buffer.len() - start) as u32;

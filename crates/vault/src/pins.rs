@@ -23,6 +23,15 @@ pub struct Pin {
     pub pack_prefix: PackPrefix,
 }
 
+/// The pin of a compaction: what it writes is not referred to yet. One at a time: a later one's stands
+/// over that of one that died.
+const COMPACTION: &str = "pins/compaction";
+
+#[derive(Serialize, Deserialize)]
+struct CompactionPin {
+    pack_prefix: PackPrefix,
+}
+
 fn pin_path(execution: ExecutionId) -> String {
     format!("pins/{execution}")
 }
@@ -35,7 +44,7 @@ impl Vault {
     /// known. Or what the store says.
     pub async fn pins(&self) -> Result<Vec<Pin>, VaultError> {
         let mut pins = Vec::new();
-        for execution in self.pinned().await? {
+        for execution in self.pinned_executions().await? {
             pins.extend(self.pin(execution).await?);
         }
         Ok(pins)
@@ -54,10 +63,36 @@ impl Vault {
         }
     }
 
+    /// The prefix of the packs that a compaction is about to refer to.
+    pub(crate) async fn compaction_pin(&self) -> Result<Option<PackPrefix>, VaultError> {
+        let object = match self.0.store.get(COMPACTION, MAX_PIN_BYTES).await {
+            Err(VaultError::Missing { .. }) => return Ok(None),
+            other => other?,
+        };
+        let keys = &self.0.keys;
+        match open_json::<CompactionPin>(keys, Kind::Pin, COMPACTION, &object, MAX_PIN_BYTES) {
+            Err(VaultError::Damaged { path, what }) => Err(VaultError::PinDamaged { path, what }),
+            other => other.map(|pin| Some(pin.pack_prefix)),
+        }
+    }
+
+    pub(crate) async fn put_compaction_pin(
+        &self,
+        pack_prefix: PackPrefix,
+    ) -> Result<(), VaultError> {
+        let pin = CompactionPin { pack_prefix };
+        let object = seal_json(&self.0.keys, Kind::Pin, COMPACTION, &pin)?;
+        self.0.store.put_over(COMPACTION, object).await
+    }
+
+    pub(crate) async fn remove_compaction_pin(&self) -> Result<(), VaultError> {
+        self.0.store.delete(COMPACTION).await
+    }
+
     /// Removes the pins of a saveset that is settled. One that cannot be read protects whatever it
     /// may name, and stays.
     pub(crate) async fn remove_pins_of(&self, id: SavesetId) -> Result<(), VaultError> {
-        for execution in self.pinned().await? {
+        for execution in self.pinned_executions().await? {
             match self.pin(execution).await {
                 Ok(Some(pin)) if pin.saveset_id == id => self.remove_pin(execution).await?,
                 Ok(_) | Err(VaultError::PinDamaged { .. }) => {}
@@ -67,7 +102,7 @@ impl Vault {
         Ok(())
     }
 
-    async fn pinned(&self) -> Result<Vec<ExecutionId>, VaultError> {
+    async fn pinned_executions(&self) -> Result<Vec<ExecutionId>, VaultError> {
         let names = self.0.store.list("pins").await?;
         let mut pinned: Vec<ExecutionId> = names
             .into_iter()

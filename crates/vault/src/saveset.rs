@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{BlockIndex, SavesetId};
+use model::{BlockIndex, BlockSpan, SavesetId};
 
 use crate::manifest::{MANIFEST_FORMAT, MAX_MANIFEST_BYTES};
 use crate::pack_reader::on_cpu;
@@ -13,8 +13,8 @@ use crate::seal::{Kind, open, parse};
 use crate::sheet::MAX_SHEET_BYTES;
 use crate::vault::versioned;
 use crate::{
-    Depth, FrameRun, Manifest, RunReader, SavedDatabase, SegmentEntry, TableSheet, Tombstone,
-    Vault, VaultError,
+    FrameRun, Manifest, RunReader, SavedDatabase, SegmentEntry, TableSheet, Tombstone, Vault,
+    VaultError,
 };
 
 /// An index of one segment is at most this long.
@@ -72,7 +72,7 @@ impl Saveset {
                     let tombstone: Tombstone = parse(&path, &plain)?;
                     Err(tombstone.into_error(id))
                 }
-                (Kind::Pin | Kind::Catalog, _) => Err(VaultError::damaged(
+                (Kind::Pin | Kind::Catalog | Kind::Moves, _) => Err(VaultError::damaged(
                     path,
                     "it is neither a manifest nor a tombstone",
                 )),
@@ -117,24 +117,6 @@ impl Saveset {
     /// # Errors
     /// When a frame of the sheet is missing or damaged, or there is no such table.
     pub async fn sheet(&self, database: usize, table: usize) -> Result<TableSheet, VaultError> {
-        let sheet = self.sheet_with_patches(database, table).await?;
-        if sheet.patches.is_empty() {
-            return Ok(sheet);
-        }
-        Err(VaultError::NotBuiltYet {
-            what: format!(
-                "reading patches (table {table} of database {database} in saveset {} has some, of a newer release)",
-                self.id()
-            ),
-        })
-    }
-
-    /// As [`sheet`](Self::sheet), for those that need not understand patches.
-    pub(crate) async fn sheet_with_patches(
-        &self,
-        database: usize,
-        table: usize,
-    ) -> Result<TableSheet, VaultError> {
         let saved = self.databases().get(database);
         let listed = saved.and_then(|saved| saved.tables.get(table));
         let listed = listed.ok_or_else(|| VaultError::NoSuchPart {
@@ -174,13 +156,14 @@ impl Saveset {
         )
     }
 
-    /// The rows of a segment.
+    /// All rows in the frames of a segment or patch, whether or not they still are the table's:
+    /// [`segment_rows`](Self::segment_rows) gives those.
     pub fn rows(&self, segment: &SegmentEntry) -> RunReader {
         self.vault
             .read_checked(&segment.rows, segment.plain_bytes, segment.hash)
     }
 
-    /// The index of a segment; it covers every byte of its rows.
+    /// The index of a segment or patch; it covers every byte of its rows.
     ///
     /// # Errors
     /// When a frame of it is missing or damaged.
@@ -203,75 +186,17 @@ impl Saveset {
                 "it covers other rows than the segment has".to_owned(),
             ));
         }
+        let outside = |span: &&BlockSpan| !segment.blocks.contains(span.block);
+        if let Some(span) = index
+            .spans()
+            .iter()
+            .find(outside)
+            .filter(|_| !segment.narrowed)
+        {
+            return Err(damaged(format!("it lists block {}", span.block)));
+        }
         Ok(index)
     }
-
-    /// Reads everything that the saveset refers to and checks it. `on_bytes` is told of the bytes
-    /// in the vault as they are done.
-    ///
-    /// # Errors
-    /// The first thing that is missing or damaged.
-    pub async fn verify(
-        &self,
-        depth: Depth,
-        on_bytes: &(dyn Fn(u64) + Sync),
-    ) -> Result<VerifyReport, VaultError> {
-        let mut report = VerifyReport::default();
-        let contents = &self.manifest.contents;
-        for blob in contents.parts() {
-            let reader = self
-                .vault
-                .read_checked(&blob.runs, blob.plain_bytes, blob.hash);
-            report.parts += 1;
-            report.bytes += self
-                .verify_runs(depth, &blob.runs, reader, on_bytes)
-                .await?;
-        }
-        for (database, saved) in contents.databases.iter().enumerate() {
-            for table in 0..saved.tables.len() {
-                let sheet = self.sheet(database, table).await?;
-                report.parts += 1;
-                for segment in &sheet.segments {
-                    let (runs, rows) = (&segment.rows, self.rows(segment));
-                    report.segments += 1;
-                    report.bytes += self.verify_runs(depth, runs, rows, on_bytes).await?;
-                    self.index(segment).await?;
-                }
-            }
-        }
-        Ok(report)
-    }
-
-    async fn verify_runs(
-        &self,
-        depth: Depth,
-        runs: &[FrameRun],
-        mut reader: RunReader,
-        on_bytes: &(dyn Fn(u64) + Sync),
-    ) -> Result<u64, VaultError> {
-        if depth == Depth::Authenticate {
-            let bytes = self.vault.authenticate(runs).await?;
-            on_bytes(bytes);
-            return Ok(bytes);
-        }
-        let mut told = 0;
-        while reader.next().await?.is_some() {
-            on_bytes(reader.stored_bytes() - told);
-            told = reader.stored_bytes();
-        }
-        Ok(reader.stored_bytes())
-    }
-}
-
-/// What a verification has looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct VerifyReport {
-    /// Parts of the dictionary, and sheets.
-    pub parts: u64,
-    /// Segments.
-    pub segments: u64,
-    /// Bytes in the vault of the dictionary and of all rows.
-    pub bytes: u64,
 }
 
 fn checked(id: SavesetId, path: &str, plain: &[u8]) -> Result<Manifest, VaultError> {

@@ -1,4 +1,4 @@
-//! Sealed objects: manifests, tombstones, pins and catalog rows, each one small object.
+//! Sealed objects: manifests, tombstones, pins, catalog rows and lists of moved frames.
 
 use aws_lc_rs::aead::Aad;
 use bytes::Bytes;
@@ -26,13 +26,19 @@ pub(crate) enum Kind {
     Tombstone = 2,
     Pin = 3,
     Catalog = 4,
+    Moves = 5,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Kind> {
-        [Kind::Manifest, Kind::Tombstone, Kind::Pin, Kind::Catalog]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        let all = [
+            Kind::Manifest,
+            Kind::Tombstone,
+            Kind::Pin,
+            Kind::Catalog,
+            Kind::Moves,
+        ];
+        all.into_iter().find(|kind| *kind as u8 == byte)
     }
 
     fn name(self) -> &'static str {
@@ -41,6 +47,7 @@ impl Kind {
             Kind::Tombstone => "tombstone",
             Kind::Pin => "pin",
             Kind::Catalog => "copy of the catalog",
+            Kind::Moves => "list of moved frames",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Table sheets: which frames hold a table's rows.
 
+use std::cmp::Ordering;
 use std::io::{self, Write};
 
 use model::{BlockRange, FRAME_BYTES, SavesetId};
@@ -10,40 +11,28 @@ use crate::{ContentHash, FramePlace, FrameRun, PackWriter, SealedPack, VaultErro
 /// The JSON of a sheet is at most this long: about a million segments, 8 TB of rows.
 pub(crate) const MAX_SHEET_BYTES: u64 = 256 << 20;
 
-/// The rows of a table that lie in one range of blocks.
+/// Rows of a table that one saveset read in one range of blocks. As a segment it stands for all blocks
+/// of the range, as a patch for those that its index lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentEntry {
+    /// The saveset that read the rows. A patch counts only in segments that are older than it.
+    pub saveset: SavesetId,
     /// Which blocks.
     pub blocks: BlockRange,
+    /// Rows of other blocks may lie in its frames, which are the table's no more: a later saveset made
+    /// `blocks` narrower. Reading it then needs the index.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrowed: bool,
     /// The frames of its rows, in their order; rows may span frames. None: no rows.
     pub rows: Vec<FrameRun>,
-    /// Bytes of the rows, unpacked.
+    /// Bytes of the rows in its frames, unpacked.
     pub plain_bytes: u64,
     /// Bytes in the vault of the frames of rows and index.
     pub stored_bytes: u64,
-    /// How many rows.
+    /// How many rows are in its frames.
     pub row_count: u64,
-    /// The frames of the index *block → rows* ([`model::BlockIndex::encode`]); one in practice.
-    pub index: Vec<FrameRun>,
-    /// BLAKE3 of all plain bytes of the rows.
-    pub hash: ContentHash,
-}
-
-/// The rows of a table's changed blocks at a later backup. Reserved: no release writes one yet,
-/// and this one refuses a sheet that has any.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PatchEntry {
-    /// The saveset that wrote it; a later patch's block replaces that of an earlier one.
-    pub saveset: SavesetId,
-    /// The frames of its rows.
-    pub rows: Vec<FrameRun>,
-    /// Bytes of the rows, unpacked.
-    pub plain_bytes: u64,
-    /// Bytes in the vault of the frames of rows and index.
-    pub stored_bytes: u64,
-    /// How many rows.
-    pub row_count: u64,
-    /// The frames of the index: every changed block, those that are empty now with no rows.
+    /// The frames of the index *block → rows* ([`model::BlockIndex::encode`]); one in practice. A
+    /// patch's lists every changed block, one that is empty now with no rows.
     pub index: Vec<FrameRun>,
     /// BLAKE3 of all plain bytes of the rows.
     pub hash: ContentHash,
@@ -52,10 +41,13 @@ pub struct PatchEntry {
 /// The segments and patches of one table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableSheet {
-    /// Segments, by ascending blocks; their ranges do not overlap.
+    /// Segments, by ascending blocks; their ranges do not overlap. What lies in none of them is no row
+    /// of the table.
     pub segments: Vec<SegmentEntry>,
-    /// Patches, oldest first.
-    pub patches: Vec<PatchEntry>,
+    /// Patches, oldest first, those of one saveset by ascending blocks and without overlap. For each
+    /// block that a patch lists, its rows stand in the place of those that older segments and patches
+    /// have ([`model::overlay`]).
+    pub patches: Vec<SegmentEntry>,
 }
 
 /// Where a sheet is, and what it comes to.
@@ -75,39 +67,106 @@ pub struct SheetRef {
     pub stored_bytes: u64,
 }
 
+impl SegmentEntry {
+    /// All its frames.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &FrameRun> {
+        self.rows.iter().chain(&self.index)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let blocks = self.blocks;
+        if blocks.end.is_some_and(|end| end < blocks.start) {
+            return Err(format!("{blocks} end before they begin"));
+        }
+        if let Some(run) = self.runs().find(|run| run.count == 0) {
+            return Err(format!(
+                "{blocks} name a run of no frames in pack {}",
+                run.pack
+            ));
+        }
+        if self.rows.is_empty() != (self.plain_bytes == 0) {
+            return Err(format!(
+                "{blocks} have bytes without frames, or frames without bytes"
+            ));
+        }
+        if self.index.is_empty() && !self.rows.is_empty() {
+            return Err(format!("{blocks} have rows and no index"));
+        }
+        Ok(())
+    }
+}
+
 impl TableSheet {
-    /// Rows of all segments.
+    /// All segments and patches.
+    pub fn entries(&self) -> impl Iterator<Item = &SegmentEntry> {
+        self.segments.iter().chain(&self.patches)
+    }
+
+    /// Whether the rows in the frames of the segments, one after the other, are the table's: there is no
+    /// patch, and no segment is narrowed.
+    pub fn is_plain(&self) -> bool {
+        self.patches.is_empty() && !self.segments.iter().any(|segment| segment.narrowed)
+    }
+
+    /// Rows in the frames of all segments: those of the table, if the sheet [is plain](Self::is_plain).
     pub fn rows(&self) -> u64 {
         self.segments.iter().map(|s| s.row_count).sum()
     }
 
-    /// Bytes of all rows, unpacked.
+    /// Bytes of the same rows, unpacked.
     pub fn plain_bytes(&self) -> u64 {
         self.segments.iter().map(|s| s.plain_bytes).sum()
     }
 
     /// Bytes in the vault of all segments and patches.
     pub fn stored_bytes(&self) -> u64 {
-        let segments = self.segments.iter().map(|s| s.stored_bytes);
-        segments
-            .chain(self.patches.iter().map(|p| p.stored_bytes))
-            .sum()
+        self.entries().map(|entry| entry.stored_bytes).sum()
     }
 
     /// What must hold of a sheet, beyond being JSON of the right form.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.entries().try_for_each(SegmentEntry::check)?;
         for pair in self.segments.windows(2) {
-            let end = pair[0].blocks.end;
-            if end.is_none_or(|end| end > pair[1].blocks.start) {
-                return Err(format!("{} and {} overlap", pair[0].blocks, pair[1].blocks));
+            ascending(&pair[0], &pair[1])?;
+        }
+        for pair in self.patches.windows(2) {
+            match pair[0].saveset.cmp(&pair[1].saveset) {
+                Ordering::Less => {}
+                Ordering::Equal => ascending(&pair[0], &pair[1])?,
+                Ordering::Greater => {
+                    return Err(format!(
+                        "a patch of saveset {} follows one of saveset {}",
+                        pair[1].saveset, pair[0].saveset
+                    ));
+                }
             }
         }
-        Ok(())
+        let bare = |patch: &&SegmentEntry| patch.index.is_empty();
+        match self.patches.iter().find(bare) {
+            Some(patch) => Err(format!("a patch of {} lists no block", patch.blocks)),
+            None => Ok(()),
+        }
     }
 }
 
-/// Seals a sheet, as JSON in frames, behind whatever the writer's open pack holds. Packs that
-/// become full are given to `on_full`; the last one stays open.
+fn ascending(one: &SegmentEntry, next: &SegmentEntry) -> Result<(), String> {
+    match one.blocks.end.is_some_and(|end| end <= next.blocks.start) {
+        true => Ok(()),
+        false => Err(format!("{} and {} overlap", one.blocks, next.blocks)),
+    }
+}
+
+/// What a table comes to when its patches are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSize {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of the rows, unpacked.
+    pub plain_bytes: u64,
+}
+
+/// Seals a sheet that [is plain](TableSheet::is_plain), as JSON in frames, behind whatever the writer's
+/// open pack holds. Packs that become full are given to `on_full`; the last one stays open.
 ///
 /// # Errors
 /// [`TooLarge`](VaultError::TooLarge) if no reader would take it, those of `on_full`, and those of
@@ -117,10 +176,32 @@ pub fn write_sheet(
     writer: &mut PackWriter,
     on_full: &mut dyn FnMut(SealedPack) -> Result<(), VaultError>,
 ) -> Result<SheetRef, VaultError> {
-    sheet.check().map_err(|why| VaultError::Internal {
+    let size = TableSize {
+        rows: sheet.rows(),
+        plain_bytes: sheet.plain_bytes(),
+    };
+    write_patched_sheet(sheet, size, writer, on_full)
+}
+
+/// As [`write_sheet`], for a sheet with patches or narrowed segments: its writer knows what the table
+/// comes to.
+///
+/// # Errors
+/// As [`write_sheet`].
+pub fn write_patched_sheet(
+    sheet: &TableSheet,
+    size: TableSize,
+    writer: &mut PackWriter,
+    on_full: &mut dyn FnMut(SealedPack) -> Result<(), VaultError>,
+) -> Result<SheetRef, VaultError> {
+    let wrong = |why| VaultError::Internal {
         doing: "write a table's sheet",
         why,
-    })?;
+    };
+    sheet.check().map_err(wrong)?;
+    if sheet.is_plain() && (size.rows, size.plain_bytes) != (sheet.rows(), sheet.plain_bytes()) {
+        return Err(wrong("its segments come to something else".to_owned()));
+    }
     let mut frames = FrameCutter::new(writer, on_full);
     if let Err(error) = serde_json::to_writer(&mut frames, sheet) {
         return Err(frames.failed.unwrap_or_else(|| VaultError::Internal {
@@ -140,8 +221,8 @@ pub fn write_sheet(
         runs: runs(&written.places),
         bytes: written.bytes,
         hash: written.hash,
-        rows: sheet.rows(),
-        plain_bytes: sheet.plain_bytes(),
+        rows: size.rows,
+        plain_bytes: size.plain_bytes,
         stored_bytes: sheet.stored_bytes() + written.stored(),
     })
 }

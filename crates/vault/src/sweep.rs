@@ -18,26 +18,26 @@
 //! * A run that begins after T builds on what is a manifest then: by the same three points its packs
 //!   are counted at T, or are not in the list.
 //!
+//! * Frames that a compaction moved are looked for where they lie now. Its new packs lie under its pin
+//!   until its list holds, and the lists are read behind the pins: a pack of a compaction that is listed is
+//!   protected by one or the other. What it moved frames away from nothing refers to any more.
+//!
 //! So what is not referred to at T never will be again. The grace period protects those who read
 //! without a pin: a restore or an export that opened its saveset before it was dropped.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fail::fail_point;
-use futures::{StreamExt, TryStreamExt, stream};
-use model::SavesetId;
 
 use crate::ids::random;
+use crate::live::Pinned;
 use crate::store::PutNew;
-use crate::{FrameRun, OwnerId, PackId, PackPrefix, Pin, Saveset, Vault, VaultError};
+use crate::{FrameRun, OwnerId, PackId, PackPrefix, Vault, VaultError};
 
 /// What is in a mark: only its name and its age count.
 const MARK: &[u8] = b"{\"format\":1}\n";
-
-/// As many manifests are in memory at once.
-const MANIFESTS_AT_ONCE: usize = 4;
 
 /// What a sweep has seen and done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,7 +66,6 @@ struct Found {
 }
 
 /// What is referred to.
-#[derive(Default)]
 struct Live {
     packs: HashSet<PackId>,
     prefixes: HashSet<PackPrefix>,
@@ -85,7 +84,8 @@ impl Vault {
     ///
     /// # Errors
     /// [`OwnedByAnother`](VaultError::OwnedByAnother): only the owner sweeps. Any manifest, sheet or
-    /// pin that cannot be read, and [`BaseGone`](VaultError::BaseGone): then nothing was deleted.
+    /// pin that cannot be read, a pack that is referred to and missing, and
+    /// [`BaseGone`](VaultError::BaseGone): then nothing was deleted.
     /// What the store says.
     pub async fn sweep(&self, owner: &OwnerId, grace: Duration) -> Result<SweepReport, VaultError> {
         self.must_be_owned()?;
@@ -93,8 +93,8 @@ impl Vault {
         // Another server may have taken the vault over since it was opened.
         self.own(owner).await?;
         let found = self.found().await?;
-        let pins = self.pins().await?;
-        let live = self.live(&pins).await?;
+        let live = self.live(self.pinned().await?).await?;
+        self.nothing_is_missing(&found, &live).await?;
         // From here on everything has been read: only now something changes.
         self.unmark(&found, &live).await?;
         self.mark_and_remove(&found, &live, grace).await
@@ -158,12 +158,8 @@ impl Vault {
             Some((name.parse().ok()?, object.last_modified.timestamp_micros()))
         });
         let marks = marks.await?.into_iter().collect();
-        let packs = store.list_below("packs", |name, object| {
-            let pack: PackId = name.split_once('/')?.1.parse().ok()?;
-            (pack.path() == object.location.as_ref()).then_some((pack, object.size))
-        });
         Ok(Found {
-            packs: packs.await?.into_iter().collect(),
+            packs: self.packs().await?,
             marks,
             now,
         })
@@ -189,85 +185,39 @@ impl Vault {
             })
     }
 
-    /// Everything that the manifests and those pins refer to. The packs must have been listed
-    /// before the pins were read.
-    async fn live(&self, pins: &[Pin]) -> Result<Live, VaultError> {
-        let mut live = Live {
-            prefixes: pins.iter().map(|pin| pin.pack_prefix).collect(),
-            ..Live::default()
+    /// Everything that the manifests and those pins refer to.
+    async fn live(&self, pinned: Pinned) -> Result<Live, VaultError> {
+        let moves = self.moves();
+        let mut packs = HashSet::new();
+        let mut see = |run: &FrameRun| {
+            packs.extend(moves.places(run).into_iter().map(|place| place.pack));
         };
-        let mut sheets = HashSet::new();
-        let mut committed = BTreeSet::new();
-        let mut settled: BTreeSet<SavesetId> = BTreeSet::new();
-        loop {
-            let listed = self.saveset_ids().await?;
-            let new: Vec<_> = listed
-                .into_iter()
-                .filter(|id| settled.insert(*id))
-                .collect();
-            if new.is_empty() {
-                break;
-            }
-            let opened = stream::iter(new).map(|id| self.manifest_or_tombstone(id));
-            let mut opened = opened.buffer_unordered(MANIFESTS_AT_ONCE);
-            while let Some(saveset) = opened.try_next().await? {
-                if let Some(saveset) = saveset {
-                    committed.insert(saveset.id());
-                    count(&saveset, &mut live.packs, &mut sheets).await?;
-                }
-            }
-        }
-        for pin in pins.iter().filter(|pin| !settled.contains(&pin.saveset_id)) {
-            if let Some(base) = pin.base.filter(|base| !committed.contains(base)) {
-                return Err(VaultError::BaseGone {
-                    saveset: base,
-                    execution: pin.execution.execution,
-                });
-            }
-        }
-        Ok(live)
+        self.each_reference(&pinned, &mut see).await?;
+        Ok(Live {
+            packs,
+            prefixes: pinned.prefixes,
+        })
     }
 
-    async fn manifest_or_tombstone(&self, id: SavesetId) -> Result<Option<Saveset>, VaultError> {
-        match self.open_saveset(id).await {
-            Ok(saveset) => Ok(Some(saveset)),
-            Err(VaultError::SavesetDead { .. }) => Ok(None),
-            Err(error) => Err(error),
+    /// A pack that is referred to and not there is a damage: what else is not there is not known then,
+    /// nor is it what of the vault may be needed to mend it.
+    async fn nothing_is_missing(&self, found: &Found, live: &Live) -> Result<(), VaultError> {
+        let unlisted = |pack: &&PackId| !found.packs.contains_key(pack);
+        if !live.packs.iter().any(|pack| unlisted(&pack)) {
+            return Ok(());
+        }
+        // Some may be of runs that have committed since.
+        let now = self.packs().await?;
+        let missing = live
+            .packs
+            .iter()
+            .filter(unlisted)
+            .find(|pack| !now.contains_key(pack));
+        match missing {
+            Some(pack) => Err(VaultError::Missing { path: pack.path() }),
+            None => Ok(()),
         }
     }
-}
-
-/// Counts all packs of a saveset. A sheet that several savesets refer to is read once.
-async fn count(
-    saveset: &Saveset,
-    packs: &mut HashSet<PackId>,
-    sheets: &mut HashSet<(PackId, u32)>,
-) -> Result<(), VaultError> {
-    let contents = &saveset.manifest().contents;
-    let of = |runs: &[FrameRun]| runs.iter().map(|run| run.pack).collect::<Vec<_>>();
-    packs.extend(contents.runs().map(|run| run.pack));
-    for (database, saved) in contents.databases.iter().enumerate() {
-        for (place, table) in saved.tables.iter().enumerate() {
-            let first = table.sheet.as_ref().and_then(|sheet| sheet.runs.first());
-            let Some(first) = first.map(|run| (run.pack, run.first)) else {
-                continue;
-            };
-            if sheets.contains(&first) {
-                continue;
-            }
-            let sheet = saveset.sheet_with_patches(database, place).await?;
-            for segment in &sheet.segments {
-                packs.extend(of(&segment.rows));
-                packs.extend(of(&segment.index));
-            }
-            for patch in &sheet.patches {
-                packs.extend(of(&patch.rows));
-                packs.extend(of(&patch.index));
-            }
-            sheets.insert(first);
-        }
-    }
-    Ok(())
 }
 
 fn mark_path(pack: PackId) -> String {

@@ -1,10 +1,12 @@
 //! A vault: made, opened, owned, probed.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fail::fail_point;
+use model::SavesetId;
 use object_store::ObjectStore;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::footer::FooterCache;
 use crate::ids::random;
 use crate::keys::{KEY_FORMAT, KeyFile, Keys};
+use crate::moves::Moves;
 use crate::probe::probe;
 use crate::seal::parse;
 use crate::store::{PutNew, Store, StoreLimits};
@@ -32,18 +35,21 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
     pub(crate) footers: FooterCache,
+    pub(crate) moves: Mutex<Arc<Moves>>,
+    /// Savesets whose place holds a tombstone: it will for ever.
+    pub(crate) tombstones: Mutex<HashSet<SavesetId>>,
     pub(crate) owned: AtomicBool,
     /// Held while a saveset id is taken: two runs of one process never race for one.
     pub(crate) beginning: tokio::sync::Mutex<()>,
-    /// Held by the one sweep.
+    /// Held by the one sweep, or the one compaction.
     pub(crate) sweeping: tokio::sync::Mutex<()>,
 }
 
 /// `vault.json`. It holds no secret and is never changed.
 #[derive(Debug, Serialize, Deserialize)]
-struct VaultFile {
+pub(crate) struct VaultFile {
     format: u64,
-    vault_id: VaultId,
+    pub(crate) vault_id: VaultId,
     cipher: String,
     compression: String,
     hash: String,
@@ -62,6 +68,17 @@ impl OwnerFile {
             format: VAULT_FORMAT,
             owner: owner.clone(),
         }
+    }
+}
+
+impl VaultFile {
+    pub(crate) fn read(object: &[u8]) -> Result<Self, VaultError> {
+        let file: VaultFile = versioned(VAULT_FILE, object, VAULT_FORMAT)?;
+        if file.cipher != CIPHER || file.compression != "zstd" || file.hash != "BLAKE3" {
+            let what = "it names a cipher, compression or hash that no release of format 1 has";
+            return Err(VaultError::damaged(VAULT_FILE, what));
+        }
+        Ok(file)
     }
 }
 
@@ -126,11 +143,7 @@ impl Vault {
             }
             other => other?,
         };
-        let file: VaultFile = versioned(VAULT_FILE, &file, VAULT_FORMAT)?;
-        if file.cipher != CIPHER || file.compression != "zstd" || file.hash != "BLAKE3" {
-            let what = "it names a cipher, compression or hash that no release of format 1 has";
-            return Err(VaultError::damaged(VAULT_FILE, what));
-        }
+        let file = VaultFile::read(&file)?;
         let keys = read_key(&store, file.vault_id, unlock).await?;
         Ok(Vault::new(store, keys))
     }
@@ -140,6 +153,8 @@ impl Vault {
             store,
             keys: Arc::new(keys),
             footers: FooterCache::default(),
+            moves: Mutex::default(),
+            tombstones: Mutex::default(),
             owned: AtomicBool::new(false),
             beginning: tokio::sync::Mutex::default(),
             sweeping: tokio::sync::Mutex::default(),
@@ -152,6 +167,8 @@ impl Vault {
             store: Store::new(self.0.store.inner(), limits),
             keys: self.0.keys.clone(),
             footers: FooterCache::default(),
+            moves: Mutex::default(),
+            tombstones: Mutex::default(),
             owned: AtomicBool::new(false),
             beginning: tokio::sync::Mutex::default(),
             sweeping: tokio::sync::Mutex::default(),
@@ -241,10 +258,12 @@ async fn refuse_remains(store: &Store) -> Result<(), VaultError> {
 /// The one key of this vault; keys of a creation that never came to its end are passed over.
 async fn read_key(store: &Store, vault: VaultId, unlock: Unlock<'_>) -> Result<Keys, VaultError> {
     let mut found = None;
+    let mut others = String::new();
     for (name, _) in store.list("keys").await? {
         let path = format!("keys/{name}");
         let file: KeyFile = versioned(&path, &store.get(&path, MAX_PLAIN_JSON).await?, KEY_FORMAT)?;
         if file.vault_id != vault {
+            others += &format!("; {path} is of another vault");
             continue;
         }
         if file.key_id.to_string() != name {
@@ -259,7 +278,7 @@ async fn read_key(store: &Store, vault: VaultId, unlock: Unlock<'_>) -> Result<K
         }
     }
     let (path, file) = found.ok_or_else(|| VaultError::Missing {
-        path: format!("keys/ (the key of vault {vault})"),
+        path: format!("keys/ (the key of {vault}, the vault that {VAULT_FILE} names{others})"),
     })?;
     Keys::unwrap(&path, &file, unlock)
 }

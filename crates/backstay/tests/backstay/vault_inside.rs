@@ -49,7 +49,11 @@ impl VaultInside {
     pub async fn verify(&self, saveset: u64) {
         let checked = self.saveset(saveset).await;
         let checked = checked.verify(Depth::Decompress, &|_| {}).await;
-        checked.unwrap_or_else(|e| panic!("saveset {saveset} fails its check: {e}"));
+        let report = checked.unwrap_or_else(|e| panic!("saveset {saveset} fails its check: {e}"));
+        assert!(
+            report.is_sound(),
+            "saveset {saveset} fails its check: {report:?}"
+        );
     }
 
     async fn saveset(&self, saveset: u64) -> Saveset {

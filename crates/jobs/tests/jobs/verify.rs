@@ -68,11 +68,12 @@ async fn a_sound_saveset_is_verified_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_flipped_byte_is_found_named_and_not_forgotten_until_it_is_mended() {
+async fn a_flipped_byte_is_found_named_with_its_rows_and_not_forgotten_until_it_is_mended() {
     let dir = tempfile::tempdir().unwrap();
     let (node, job) = Node::with_job(&dir).await;
     let (_, saveset) = node.backed_up(job).await;
     let vault = dir.path().join("vault-shop");
+    let mut concerned = Vec::new();
     for pack in packs(&vault) {
         flip_first(&pack);
         let found = verify(&node, saveset, false).await;
@@ -81,7 +82,7 @@ async fn a_flipped_byte_is_found_named_and_not_forgotten_until_it_is_mended() {
         let name = pack.file_name().unwrap().to_string_lossy().into_owned();
         assert!(damage.object.contains(&name), "{damage:?}");
         assert_eq!(damage.frame, Some(0));
-        assert!(!damage.concerns.is_empty());
+        concerned.extend(damage.concerns.clone());
         assert!(record(&node, saveset).await.is_damaged);
         let damaged = node.catalog().damaged_savesets().await.unwrap();
         assert_eq!(damaged, [(site(), 1)]);
@@ -95,6 +96,10 @@ async fn a_flipped_byte_is_found_named_and_not_forgotten_until_it_is_mended() {
         );
         assert!(!record(&node, saveset).await.is_damaged);
     }
+    let rows = concerned.iter().find(|concern| concern.kind == "ROWS");
+    let rows = rows.expect("the rows lie in a pack's first frame");
+    assert_eq!(rows.name.as_deref(), Some("orders"), "{rows:?}");
+    assert!(rows.rows.unwrap() > 0);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{Blame, Fault};
 use object_store::ObjectStore;
-use vault::{Depth, SavesetState, Vault, VaultError};
+use vault::{SavesetState, Vault, VaultError};
 
 use crate::sample::{
     self, FRAME, Keys, content, execution, local, memory, objects, put, remove, saveset_id,
@@ -296,12 +296,8 @@ async fn a_frame_is_named_by_pack_and_number() {
     let mut errors = Vec::new();
     for id in [saveset_id(1), saveset_id(2)] {
         errors.extend(sample::read(&vault, id).await.err());
-        for depth in [Depth::Authenticate, Depth::Decompress] {
-            let saveset = vault.open_saveset(id).await.unwrap();
-            errors.extend(saveset.verify(depth, &|_| ()).await.err());
-        }
     }
-    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert_eq!(errors.len(), 1, "{errors:?}");
     for error in errors {
         assert!(
             error

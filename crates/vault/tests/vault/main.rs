@@ -7,11 +7,15 @@
 
 mod azure;
 mod commit;
+mod compact;
 mod concurrent;
 mod crash;
 mod damage;
+mod delta;
+mod flip;
 mod format;
 mod musts;
+mod patches;
 mod reader;
 mod recovery;
 mod round_trip;
@@ -19,3 +23,4 @@ mod s3;
 mod sample;
 mod shifted_clock;
 mod sweep;
+mod verify;

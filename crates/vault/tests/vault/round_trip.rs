@@ -7,8 +7,8 @@ use object_store::ObjectStore;
 use proptest::prelude::*;
 use testkit::{Fault, FaultyStore, Operation, Rule, Times};
 use vault::{
-    ContentHash, Depth, FramePlace, FrameRun, PACK_BYTES, SegmentEntry, TableSheet, Vault, runs,
-    write_sheet,
+    ContentHash, Depth, FramePlace, FrameRun, PACK_BYTES, PackId, SegmentEntry, TableSheet,
+    TableSize, Vault, runs, write_patched_sheet,
 };
 
 use crate::sample::{
@@ -32,6 +32,39 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         true => vec![seed as u8; length],
         false => noise(seed, length),
     })
+}
+
+/// Its first block stands for how many it has.
+fn any_entry() -> impl Strategy<Value = SegmentEntry> {
+    (
+        1..1_000u32,
+        any::<u32>(),
+        any::<[u8; 32]>(),
+        1..9i64,
+        any::<bool>(),
+    )
+        .prop_map(|(blocks, number, hash, saveset, narrowed)| {
+            let run = |first, count| FrameRun {
+                pack: PackId::from_bytes([2; 16]),
+                first,
+                count,
+            };
+            let filled = number % 3 != 0;
+            SegmentEntry {
+                saveset: sample::saveset_id(saveset),
+                blocks: BlockRange {
+                    start: blocks,
+                    end: None,
+                },
+                narrowed,
+                rows: filled.then(|| run(number / 4, 2)).into_iter().collect(),
+                plain_bytes: u64::from(filled) * u64::from(number) * 7,
+                stored_bytes: u64::from(number),
+                row_count: u64::from(number) / 3,
+                index: filled.then(|| run(number / 4 + 2, 1)).into_iter().collect(),
+                hash: ContentHash::from_bytes(hash),
+            }
+        })
 }
 
 proptest! {
@@ -73,23 +106,24 @@ proptest! {
 
     #[test]
     fn any_sheet_written_reads_back(
-        segments in prop::collection::vec((1..1_000u32, any::<u32>(), any::<[u8; 32]>()), 0..40),
+        segments in prop::collection::vec(any_entry(), 0..40),
+        patches in prop::collection::vec(any_entry(), 0..20),
         open_end: bool,
     ) {
-        let mut start = 0;
         let mut sheet = TableSheet::default();
-        for (blocks, number, hash) in segments {
-            sheet.segments.push(SegmentEntry {
-                blocks: BlockRange { start, end: Some(start + blocks) },
-                rows: Vec::new(),
-                plain_bytes: u64::from(number) * 7,
-                stored_bytes: u64::from(number),
-                row_count: u64::from(number) / 3,
-                index: Vec::new(),
-                hash: ContentHash::from_bytes(hash),
-            });
-            start += blocks;
+        for (into, entries) in [(&mut sheet.segments, segments), (&mut sheet.patches, patches)] {
+            let mut start = 0;
+            for mut entry in entries {
+                let blocks = entry.blocks.start;
+                entry.blocks = BlockRange { start, end: Some(start + blocks) };
+                start += blocks;
+                into.push(entry);
+            }
         }
+        for patch in &mut sheet.patches {
+            patch.index = vec![FrameRun { pack: PackId::from_bytes([1; 16]), first: 3, count: 1 }];
+        }
+        sheet.patches.sort_by_key(|patch| patch.saveset);
         if let Some(last) = sheet.segments.last_mut().filter(|_| open_end) {
             last.blocks.end = None;
         }
@@ -97,9 +131,13 @@ proptest! {
             let vault = Keys::new().create(memory()).await;
             let writer = vault.begin(execution(1, 1), None).await.unwrap();
             let mut packs = writer.pack_writer().unwrap();
-            let written = write_sheet(&sheet, &mut packs, &mut |_| Ok(())).unwrap();
+            let size = match sheet.is_plain() {
+                true => TableSize { rows: sheet.rows(), plain_bytes: sheet.plain_bytes() },
+                false => TableSize { rows: 7, plain_bytes: 77 },
+            };
+            let written = write_patched_sheet(&sheet, size, &mut packs, &mut |_| Ok(())).unwrap();
             writer.put_pack(packs.take().unwrap().unwrap()).await.unwrap();
-            prop_assert_eq!(written.rows, sheet.rows());
+            prop_assert_eq!((written.rows, written.plain_bytes), (size.rows, size.plain_bytes));
             let draft = draft(writer.execution(), Vec::new(), Some((sheet.clone(), written)));
             let saveset = writer.commit(draft).await.unwrap();
             prop_assert_eq!(saveset.sheet(0, 0).await.unwrap(), sheet);

@@ -193,6 +193,8 @@ async fn segment(
         .chain([&index_place])
         .map(|p| u64::from(p.stored));
     Ok(SegmentEntry {
+        saveset: writer.saveset_id(),
+        narrowed: false,
         blocks: BlockRange {
             start: place * 100,
             end: (place == 0).then_some(100),
