@@ -1,10 +1,10 @@
 //! Reads jobs: POST, PUT and PATCH become a valid definition, or a refusal that names the field.
 
-use model::{BackupMechanism, JobDefinition, JobType, RunType, Selection, SiteType};
+use model::{BackupMechanism, JobDefinition, JobType, RunType, SiteType};
 use serde_json::Value;
 
 use crate::fields::Fields;
-use crate::objects::{AskedObject, fits_site_type, one_whole_database, parse_objects};
+use crate::objects::{AskedObject, can_be_saved, parse_objects, selection_of};
 use crate::quirks::{
     SITE_TARGET_TYPE, SKIP_STATISTICS, SKIP_STATISTICS_RIGHTLY, TARGET_SITE_DETAILS,
     skip_statistics,
@@ -203,18 +203,14 @@ fn parse_backup(fields: &Fields<'_>, site_type: SiteType) -> Result<JobDefinitio
     let settings = settings.ok_or_else(|| Refusal::MissingField {
         field: "job_settings".to_owned(),
     })?;
-    refuse_offline(&settings)?;
     let continue_on_access_right_violation = continue_without_rights(&settings, site_type)?;
     let yield_to_ddl_seconds =
         settings.number("yield_to_ddl_seconds", YIELD_TO_DDL_SECONDS, 0..=u32::MAX)?;
     let asked = parse_objects(&settings)?;
     refuse_restore_settings(&settings, &asked)?;
-    let object = one_whole_database(asked)?;
-    fits_site_type(
-        &object.selected.name,
-        site_type,
-        &format!("{}.object_name", object.place),
-    )?;
+    for object in &asked {
+        can_be_saved(object, site_type)?;
+    }
     Ok(JobDefinition {
         name: general.name,
         description: general.description,
@@ -226,11 +222,9 @@ fn parse_backup(fields: &Fields<'_>, site_type: SiteType) -> Result<JobDefinitio
         no_of_retention_copies: general.no_of_retention_copies,
         is_auto_abort_active: general.is_auto_abort_active,
         auto_abort_in_minutes: general.auto_abort_in_minutes,
-        online: true,
+        online: settings.flag("online", true)?,
         continue_on_access_right_violation,
-        selection: Selection {
-            objects: vec![object.selected],
-        },
+        selection: selection_of(asked)?,
         yield_to_ddl_seconds,
         restore: None,
     })
@@ -259,14 +253,6 @@ fn refuse_target(fields: &Fields<'_>) -> Result<(), Refusal> {
             "must be null where target_site_id is null",
         )),
     }
-}
-
-/// A setting of a backup whose effect is not there yet.
-fn refuse_offline(settings: &Fields<'_>) -> Result<(), Refusal> {
-    if !settings.flag("online", true)? {
-        return Err(settings.not_built("online", "an offline backup", "use true, or leave it out"));
-    }
-    Ok(())
 }
 
 const CONTINUE: &str = "continue_job_on_access_right_violation";

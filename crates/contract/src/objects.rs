@@ -1,6 +1,8 @@
 //! Objects: what a job selects, and what a list of objects shows.
 
-use model::{ExcludedObject, ObjectName, ObjectType, SelectedObject, SiteType};
+use model::{
+    ExcludedObject, ObjectName, ObjectType, SelectedObject, Selection, SelectionFault, SiteType,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -176,46 +178,54 @@ fn name(fields: &Fields<'_>, field: &str, kind: ObjectType) -> Result<ObjectName
     parsed.map_err(|fault| fields.wrong(field, format!("is no name: {fault}")))
 }
 
-/// Only one whole database can be saved or restored so far.
-pub(crate) fn one_whole_database(mut objects: Vec<AskedObject>) -> Result<AskedObject, Refusal> {
-    let neutral =
-        "give exactly one object of type DATABASE with include_all true and no exclude_objects";
-    if let Some(second) = objects.get(1) {
-        return Err(Refusal::not_built(
-            second.place.clone(),
-            "a list of several objects",
-            neutral,
+/// The objects as one selection that can be sorted by database.
+pub(crate) fn selection_of(asked: Vec<AskedObject>) -> Result<Selection, Refusal> {
+    let objects = asked.into_iter().map(|object| SelectedObject {
+        rename_to: object.rename_to,
+        ..object.selected
+    });
+    let selection = Selection {
+        objects: objects.collect(),
+    };
+    match selection.by_database(&[]) {
+        // What DBC comes to is known when a run looks at the site.
+        Err(SelectionFault::Nothing(_)) if selection.needs_the_list() => Ok(selection),
+        Err(fault) => Err(Refusal::invalid(
+            "job_settings.objects",
+            format!("cannot be: {fault}"),
+        )),
+        Ok(_) => Ok(selection),
+    }
+}
+
+/// That a backup can read by itself what is asked for: a SQLite file is read whole.
+pub(crate) fn can_be_saved(asked: &AskedObject, site_type: SiteType) -> Result<(), Refusal> {
+    let (selected, place) = (&asked.selected, &asked.place);
+    if selected.object_type == ObjectType::Database && !selected.is_root() {
+        fits_site_type(&selected.name, site_type, &format!("{place}.object_name"))?;
+    }
+    if site_type != SiteType::Sqlite {
+        return Ok(());
+    }
+    if selected.object_type != ObjectType::Database {
+        return Err(Refusal::invalid(
+            format!("{place}.object_type"),
+            "must be DATABASE on a SQLITE site: a file is backed up whole, and single tables are restored out of it",
         ));
     }
-    let Some(object) = objects.pop() else {
-        return Err(Refusal::invalid(
-            "job_settings.objects",
-            "must name at least one object",
-        ));
+    let within = |excluded: &&ExcludedObject| {
+        !selected.is_root() || excluded.object_type != ObjectType::Database
     };
-    let way = |name: &str| format!("{}.{name}", object.place);
-    let selected = &object.selected;
-    let (field, what) = if selected.object_type != ObjectType::Database {
-        (
-            "object_type",
-            format!("choosing a {} by itself", selected.object_type),
-        )
-    } else if selected.name.last() == ROOT {
-        (
-            "object_name",
-            "DBC, all databases of a site at once,".to_owned(),
-        )
-    } else if !selected.include_all {
-        (
-            "include_all",
-            "a database without everything below it".to_owned(),
-        )
-    } else if !selected.exclude.is_empty() {
-        ("exclude_objects", "leaving objects out".to_owned())
-    } else {
-        return Ok(object);
-    };
-    Err(Refusal::not_built(way(field), what, neutral))
+    match selected.exclude.iter().find(within) {
+        None => Ok(()),
+        Some(excluded) => Err(Refusal::invalid(
+            format!("{place}.exclude_objects"),
+            format!(
+                "cannot leave out {}: a SQLite file is backed up whole; below DBC a DATABASE can be left out",
+                excluded.name
+            ),
+        )),
+    }
 }
 
 /// That a database's name can be one on a site of that type.
@@ -260,7 +270,9 @@ impl JobObject {
                     object_type: excluded.object_type,
                 })
                 .collect(),
-            rename_to: rename_to.map(|name| shown(name, Some(selected.object_type))),
+            rename_to: rename_to
+                .or(selected.rename_to.as_ref())
+                .map(|name| shown(name, Some(selected.object_type))),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Restores: row 14 and what belongs to it.
 
 use model::{
-    BackupMechanism, Findings, JobDefinition, JobType, ObjectName, RunType, SavesetId,
-    SelectedObject, Selection, SiteId, SiteType,
+    BackupMechanism, Findings, JobDefinition, JobType, ObjectName, RunType, SavesetId, Selection,
+    SiteId, SiteType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::Refusal;
 use crate::fields::Fields;
 use crate::job_parsing::{General, YIELD_TO_DDL_SECONDS, parse_general, refuse_continue};
-use crate::objects::{AskedObject, JobObject, fits_site_type, one_whole_database, parse_objects};
+use crate::objects::{AskedObject, JobObject, fits_site_type, parse_objects, selection_of};
 use crate::quirks::{SKIP_STATISTICS, SKIP_STATISTICS_RIGHTLY, id_text, skip_statistics};
 
 /// The body of row 14.
@@ -48,17 +48,18 @@ pub struct RestoreRequest {
 /// `job_settings` of row 14.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestoreJobSettings {
-    /// Exactly one: the saveset's DATABASE with include_all.
+    /// What of the saveset is restored: DBC, databases, schemas, tables, each with its `rename_to`.
     pub objects: Vec<JobObject>,
     /// Only false is there yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub continue_job_on_access_right_violation: Option<bool>,
-    /// Only new objects; true by default, as a new name is given.
+    /// Only new objects; true by default where new names are given and nothing is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub run_as_a_copy_job: Option<bool>,
-    /// The database's new name; or the object's `rename_to`.
+    /// The database's new name, where exactly one is restored whole; or the object's `rename_to`.
+    /// Without a new name it goes back to its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_to_a_different_database_on_target_site: Option<String>,
     /// Leave out statistics. Spelt so; `skip_statistics` is accepted too.
@@ -129,10 +130,9 @@ pub struct RestoreDraft {
     pub job: JobDefinition,
     /// The site restored to.
     pub target_site: SiteId,
-    /// The database in the saveset.
-    pub database: ObjectName,
-    /// Its new name.
-    pub new_name: ObjectName,
+    /// The new name of the one database that is restored; `None`: what is restored has the names
+    /// that the selection gives it, or its own.
+    pub new_name: Option<ObjectName>,
     /// Whether the new name came as the object's `rename_to`.
     pub named_by_rename_to: bool,
     /// Only new objects; `None`: not said.
@@ -193,16 +193,17 @@ pub fn parse_restore(body: &Value, site: &SiteId) -> Result<RestoreDraft, Refusa
         field: "job_settings".to_owned(),
     })?;
     refuse_continue(&settings)?;
-    let object = one_whole_database(parse_objects(&settings)?)?;
-    let (new_name, named_by_rename_to) = new_name(&settings, &object)?;
+    let mut asked = parse_objects(&settings)?;
+    let (new_name, named_by_rename_to) = new_name(&settings, &mut asked)?;
+    let new_name_field = match (named_by_rename_to, asked.first()) {
+        (true, Some(object)) => format!("{}.rename_to", object.place),
+        _ => settings.way(TO_ANOTHER),
+    };
+    let selection = selection_of(asked)?;
+    no_name_twice(&selection)?;
     Ok(RestoreDraft {
         target_site,
-        database: object.selected.name.clone(),
-        new_name_field: if named_by_rename_to {
-            format!("{}.rename_to", object.place)
-        } else {
-            settings.way(TO_ANOTHER)
-        },
+        new_name_field,
         new_name,
         named_by_rename_to,
         run_as_copy: settings.optional_flag("run_as_a_copy_job")?,
@@ -211,12 +212,12 @@ pub fn parse_restore(body: &Value, site: &SiteId) -> Result<RestoreDraft, Refusa
         skip_indexes: settings.flag("skip_join_or_hash_indexes", false)?,
         retained_copy: id_text(&settings, "retained_copy")?,
         dry_run: fields.flag("dry_run", false)?,
-        job: restore_job(general, object.selected),
+        job: restore_job(general, selection),
     })
 }
 
 /// The RESTORE job, everything that a restore has no say in neutral.
-fn restore_job(general: General, object: SelectedObject) -> JobDefinition {
+fn restore_job(general: General, selection: Selection) -> JobDefinition {
     JobDefinition {
         name: general.name,
         description: general.description,
@@ -230,16 +231,18 @@ fn restore_job(general: General, object: SelectedObject) -> JobDefinition {
         auto_abort_in_minutes: general.auto_abort_in_minutes,
         online: true,
         continue_on_access_right_violation: false,
-        selection: Selection {
-            objects: vec![object],
-        },
+        selection,
         yield_to_ddl_seconds: YIELD_TO_DDL_SECONDS,
         restore: None,
     }
 }
 
-/// The new name, and whether it came as the object's `rename_to`.
-fn new_name(settings: &Fields<'_>, object: &AskedObject) -> Result<(ObjectName, bool), Refusal> {
+/// The new name of the one database that is asked for, taken off the object if it came as its
+/// `rename_to`, and whether it did. All others keep theirs in the selection.
+fn new_name(
+    settings: &Fields<'_>,
+    asked: &mut [AskedObject],
+) -> Result<(Option<ObjectName>, bool), Refusal> {
     let different = match settings.text(TO_ANOTHER)? {
         None => None,
         Some(text) => Some(
@@ -247,7 +250,17 @@ fn new_name(settings: &Fields<'_>, object: &AskedObject) -> Result<(ObjectName, 
                 .map_err(|fault| settings.wrong(TO_ANOTHER, format!("is no name: {fault}")))?,
         ),
     };
-    match (different, object.rename_to.clone()) {
+    let object = match asked {
+        [object] if object.selected.is_database() && object.selected.include_all => object,
+        _ if different.is_some() => {
+            return Err(settings.wrong(
+                TO_ANOTHER,
+                "goes with exactly one object, a DATABASE with include_all true; give other objects their new names as rename_to",
+            ));
+        }
+        _ => return Ok((None, false)),
+    };
+    match (different, object.rename_to.take()) {
         (Some(one), Some(other)) if one != other => Err(settings.wrong(
             TO_ANOTHER,
             format!(
@@ -255,12 +268,26 @@ fn new_name(settings: &Fields<'_>, object: &AskedObject) -> Result<(ObjectName, 
                 object.place
             ),
         )),
-        (Some(name), _) => Ok((name, false)),
-        (None, Some(name)) => Ok((name, true)),
-        (None, None) => Err(settings.not_built(
-            TO_ANOTHER,
-            "restoring a database back in its place, without a new name,",
-            "give the new database's name here or in the object's rename_to",
+        (Some(name), _) => Ok((Some(name), false)),
+        (None, name) => Ok((name.clone(), name.is_some())),
+    }
+}
+
+/// Two databases cannot become one.
+fn no_name_twice(selection: &Selection) -> Result<(), Refusal> {
+    let databases = selection
+        .objects
+        .iter()
+        .filter(|object| object.is_database());
+    let mut names: Vec<&ObjectName> = databases
+        .map(|object| object.rename_to.as_ref().unwrap_or(&object.name))
+        .collect();
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(Refusal::invalid(
+            "job_settings.objects",
+            format!("would restore two databases as {}", pair[0]),
         )),
     }
 }
@@ -271,7 +298,16 @@ impl RestoreDraft {
     /// # Errors
     /// [`Refusal::InvalidField`] for a name that such a site cannot have.
     pub fn fits(&self, target: SiteType) -> Result<(), Refusal> {
-        fits_site_type(&self.new_name, target, &self.new_name_field)
+        if let Some(name) = &self.new_name {
+            fits_site_type(name, target, &self.new_name_field)?;
+        }
+        let renamed = self.job.selection.objects.iter();
+        for object in renamed.filter(|object| object.is_database()) {
+            if let Some(name) = &object.rename_to {
+                fits_site_type(name, target, "job_settings.objects")?;
+            }
+        }
+        Ok(())
     }
 
     /// Checks `retained_copy` against the saveset of the execution that the path names.

@@ -68,6 +68,9 @@ impl Jobs {
     ) -> Result<Restored, JobsError> {
         self.inner.catalog.had_job(site, job).await?;
         let saveset_id = self.saveset_of(site, job, backup).await?;
+        let mut objects = draft.job.selection.objects.iter();
+        let named_anew =
+            draft.new_name.is_some() || objects.all(|object| object.rename_to.is_some());
         let settings = RestoreSettings {
             backup_execution_id: backup,
             backup_job_id: job.get(),
@@ -75,7 +78,7 @@ impl Jobs {
             target_site: draft.target_site,
             run_as_copy: draft
                 .run_as_copy
-                .unwrap_or(draft.new_name.is_some() && !draft.replace_existing),
+                .unwrap_or(named_anew && !draft.replace_existing),
             new_name: draft.new_name,
             named_by_rename_to: draft.named_by_rename_to,
             replace_existing: draft.replace_existing,

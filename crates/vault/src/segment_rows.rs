@@ -25,7 +25,7 @@ pub struct SegmentRows {
 
 enum Source {
     /// All rows of the segment, compared with its hash.
-    Whole(RunReader),
+    Whole(Box<RunReader>),
     /// What is left of several layers.
     Pieces(Box<Pieces>),
 }
@@ -63,7 +63,7 @@ impl Saveset {
             return Ok(SegmentRows {
                 rows: segment.row_count,
                 bytes: segment.plain_bytes,
-                source: Source::Whole(self.rows(segment)),
+                source: Source::Whole(Box::new(self.rows(segment))),
             });
         }
         let index = self.index(segment).await?;

@@ -122,7 +122,6 @@ fn what_later_versions_bring_is_refused_and_its_neutral_value_accepted() {
     for (pointer, later, neutral) in [
         ("/targetSiteDetails", target, neutral),
         ("/backup_type", json!("delta"), json!("full")),
-        ("/job_settings/online", json!(false), json!(true)),
     ] {
         let refused = parse(&with(pointer, later)).unwrap_err();
         assert_eq!(
@@ -155,44 +154,99 @@ fn a_job_may_go_on_without_what_it_may_not_read_where_there_are_rights() {
 }
 
 #[test]
-fn only_one_whole_database_can_be_chosen_yet() {
-    let database = body()["job_settings"]["objects"][0].clone();
+fn everything_of_a_site_can_be_chosen_and_is_answered_as_it_was_given() {
+    let mut database = body()["job_settings"]["objects"][0].clone();
+    database["object_type"] = json!("DATABASE");
+    database["parent_type"] = json!("DATABASE");
     let change = |name: &str, value: Value| {
         let mut object = database.clone();
         object[name] = value;
-        json!([object])
+        object
     };
-    let mut several = json!([database.clone(), database.clone()]);
-    several[1]["object_name"] = json!("other");
+    let table = json!({"object_name": "public.orders", "object_type": "TABLE",
+                       "parent_name": "shop", "parent_type": "DATABASE"});
+    let schema = json!({"object_name": "sales", "object_type": "SCHEMA", "include_all": true,
+                        "parent_name": "shop", "parent_type": "DATABASE",
+                        "exclude_objects": [{"object_name": "log", "object_type": "TABLE"}]});
+    let root = json!({"object_name": "DBC", "object_type": "DATABASE", "include_all": true,
+                      "exclude_objects": [{"object_name": "scratch", "object_type": "DATABASE"}]});
+    let without = change(
+        "exclude_objects",
+        json!([{"object_name": "audit", "object_type": "DATABASE"}]),
+    );
     for objects in [
-        several,
-        json!([{"object_name": "DBC", "object_type": "DATABASE", "include_all": true}]),
-        json!([{"object_name": "public.orders", "object_type": "TABLE",
-                "parent_name": "shop", "parent_type": "DATABASE"}]),
-        json!([{"object_name": "public", "object_type": "SCHEMA",
-                "parent_name": "shop", "parent_type": "DATABASE", "include_all": true}]),
-        change("include_all", json!(false)),
-        change(
-            "exclude_objects",
-            json!([{"object_name": "audit", "object_type": "DATABASE"}]),
-        ),
+        json!([database, change("object_name", json!("other"))]),
+        json!([table, schema]),
+        json!([root]),
+        json!([without]),
     ] {
-        let refused = parse(&with("/job_settings/objects", objects.clone())).unwrap_err();
-        assert_eq!(
-            refused.problem(),
-            Code::SettingNotBuiltYet,
-            "{objects}: {refused}"
+        let job = parse(&with("/job_settings/objects", objects.clone())).unwrap();
+        let shown = serde_json::to_value(JobSettings::of(&job)).unwrap();
+        let given = objects.as_array().unwrap();
+        assert_eq!(shown["objects"].as_array().unwrap().len(), given.len());
+        for (shown, given) in shown["objects"].as_array().unwrap().iter().zip(given) {
+            for (name, value) in given.as_object().unwrap() {
+                assert_eq!(&shown[name], value, "{name}");
+            }
+        }
+    }
+    let offline = parse(&with("/job_settings/online", json!(false))).unwrap();
+    assert!(!offline.online);
+}
+
+#[test]
+fn a_choice_that_contradicts_itself_is_refused_in_words() {
+    let database = body()["job_settings"]["objects"][0].clone();
+    let table = json!({"object_name": "public.orders", "object_type": "TABLE",
+                       "parent_name": "shop", "parent_type": "DATABASE"});
+    let root = json!({"object_name": "DBC", "object_type": "DATABASE", "include_all": true});
+    let mut nothing = database.clone();
+    nothing["include_all"] = json!(false);
+    for objects in [
+        json!([database, table]),
+        json!([database, database]),
+        json!([root, table]),
+        json!([nothing]),
+    ] {
+        let refused = parse(&with("/job_settings/objects", objects));
+        assert_refused(refused, Code::InvalidField, "job_settings.objects");
+    }
+    let below = with("/job_settings/objects/0/parent_name", json!("shop"));
+    let field = "job_settings.objects[0].parent_name";
+    assert_refused(parse(&below), Code::InvalidField, field);
+}
+
+#[test]
+fn a_sqlite_file_is_backed_up_whole() {
+    let parse =
+        |objects: Value| parse_job(&with("/job_settings/objects", objects), SiteType::Sqlite);
+    let file = |exclude: Value| {
+        json!([{"object_name": "shop.db", "object_type": "DATABASE", "include_all": true,
+                "exclude_objects": exclude}])
+    };
+    let root = |kind: &str| {
+        json!([{"object_name": "DBC", "object_type": "DATABASE", "include_all": true,
+                "exclude_objects": [{"object_name": "x", "object_type": kind}]}])
+    };
+    let table = json!([{"object_name": "orders", "object_type": "TABLE",
+                        "parent_name": "shop.db", "parent_type": "DATABASE"}]);
+    assert!(parse(file(json!([]))).is_ok() && parse(root("DATABASE")).is_ok());
+    let place = "job_settings.objects[0]";
+    let refused = [
+        (table, "object_type"),
+        (root("TABLE"), "exclude_objects"),
+        (
+            file(json!([{"object_name": "x", "object_type": "TABLE"}])),
+            "exclude_objects",
+        ),
+    ];
+    for (objects, field) in refused {
+        assert_refused(
+            parse(objects),
+            Code::InvalidField,
+            &format!("{place}.{field}"),
         );
     }
-    let refused = parse(&with(
-        "/job_settings/objects",
-        change("parent_name", json!("shop")),
-    ));
-    assert_refused(
-        refused,
-        Code::InvalidField,
-        "job_settings.objects[0].parent_name",
-    );
 }
 
 #[test]

@@ -28,8 +28,8 @@ fn parse(settings: Value) -> Result<RestoreDraft, Refusal> {
 fn the_new_name_comes_once_in_either_of_its_two_places() {
     let draft = parse(json!({TO_ANOTHER: "shop_copy"})).unwrap();
     assert_eq!(
-        (draft.new_name.last(), draft.named_by_rename_to),
-        ("shop_copy", false)
+        (draft.new_name, draft.named_by_rename_to),
+        (Some(model::ObjectName::one("shop_copy")), false)
     );
     assert_eq!(draft.target_site.as_str(), "shop");
     let renamed = |other: Value| {
@@ -41,7 +41,11 @@ fn the_new_name_comes_once_in_either_of_its_two_places() {
     assert!(renamed(json!("shop_copy")).is_ok());
     let field = format!("job_settings.{TO_ANOTHER}");
     assert_refused(renamed(json!("different")), Code::InvalidField, &field);
-    assert_refused(parse(json!({})), Code::SettingNotBuiltYet, &field);
+    assert_eq!(
+        parse(json!({})).unwrap().new_name,
+        None,
+        "back in its place"
+    );
 }
 
 #[test]
@@ -74,11 +78,28 @@ fn retained_copy_is_the_path_s_saveset_as_number_or_string_or_absent() {
 }
 
 #[test]
-fn a_restore_of_anything_but_one_whole_database_is_not_built_yet() {
-    let table = json!([{"object_name": "public.orders", "object_type": "TABLE",
-                        "parent_name": "shop", "parent_type": "DATABASE"}]);
-    let refused = parse(json!({TO_ANOTHER: "x", "objects": table})).unwrap_err();
-    assert_eq!(refused.problem(), Code::SettingNotBuiltYet);
+fn objects_are_chosen_and_named_anew_each_by_itself() {
+    let table = json!({"object_name": "public.orders", "object_type": "TABLE",
+                       "parent_name": "shop", "parent_type": "DATABASE",
+                       "rename_to": "public.orders_of_monday"});
+    let database = |name: &str, to: Value| {
+        json!({"object_name": name, "object_type": "DATABASE", "parent_name": "DBC",
+               "parent_type": "DATABASE", "include_all": true, "rename_to": to})
+    };
+    let draft = parse(json!({"objects": [table]})).unwrap();
+    let chosen = &draft.job.selection.objects[0];
+    assert_eq!(chosen.rename_to, "public.orders_of_monday".parse().ok());
+    let several = json!({"objects": [database("a", json!("b")), database("b", json!("c"))]});
+    assert_eq!(parse(several).unwrap().job.selection.objects.len(), 2);
+    let one = json!({"objects": [database("a", json!("b")), database("b", Value::Null)]});
+    assert_refused(parse(one), Code::InvalidField, "job_settings.objects");
+    let field = format!("job_settings.{TO_ANOTHER}");
+    let elsewhere = json!({TO_ANOTHER: "x", "objects": [table]});
+    assert_refused(parse(elsewhere), Code::InvalidField, &field);
+}
+
+#[test]
+fn a_restore_that_goes_on_without_rights_is_not_built_yet() {
     let rights = json!({TO_ANOTHER: "x", "continue_job_on_access_right_violation": true});
     let field = "job_settings.continue_job_on_access_right_violation";
     assert_refused(parse(rights), Code::SettingNotBuiltYet, field);

@@ -153,7 +153,7 @@ fn draft_of(draft: contract::RestoreDraft) -> RestoreDraft {
     RestoreDraft {
         job: draft.job,
         target_site: draft.target_site,
-        new_name: Some(draft.new_name),
+        new_name: draft.new_name,
         named_by_rename_to: draft.named_by_rename_to,
         run_as_copy: draft.run_as_copy,
         replace_existing: draft.replace_existing,
