@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::cli::chosen::ChosenArgs;
 use crate::cli::restore::CredentialArgs;
 use crate::cli::{Context, execution, job_id, without_nulls};
 use crate::error::CommandError;
@@ -14,7 +15,7 @@ use crate::wait;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobCommand {
-    /// Make a job that backs up one database
+    /// Make a job that backs up databases, schemas or tables
     Create(Box<CreateArgs>),
     /// The jobs of a site
     List {
@@ -67,9 +68,8 @@ pub(crate) struct CreateArgs {
     /// The job's name
     #[arg(long, value_name = "NAME", required_unless_present = "file")]
     name: Option<String>,
-    /// The database to back up: a database's name; on SQLite the file's
-    #[arg(long, value_name = "DATABASE", required_unless_present = "file")]
-    database: Option<String>,
+    #[command(flatten)]
+    chosen: ChosenArgs,
     /// How many savesets are kept [default: 7]
     #[arg(long, value_name = "N")]
     copies: Option<u32>,
@@ -87,7 +87,7 @@ pub(crate) struct CreateArgs {
     description: Option<String>,
     /// The whole job as JSON, as the API takes it
     #[arg(long, value_name = "FILE")]
-    #[arg(conflicts_with_all = ["name", "database", "copies", "priority", "auto_abort", "yield_to_ddl", "description"])]
+    #[arg(conflicts_with_all = ["name", "ChosenArgs", "copies", "priority", "auto_abort", "yield_to_ddl", "description"])]
     file: Option<PathBuf>,
 }
 
@@ -143,7 +143,7 @@ impl CreateArgs {
     async fn run(self, context: &Context) -> Result<Exit, CommandError> {
         let body = match &self.file {
             Some(path) => body_of(path)?,
-            None => self.body(),
+            None => self.body()?,
         };
         let client = context.client()?;
         let answer = client
@@ -155,8 +155,8 @@ impl CreateArgs {
         Ok(Exit::Done)
     }
 
-    fn body(&self) -> Value {
-        without_nulls(json!({
+    fn body(&self) -> Result<Value, CommandError> {
+        Ok(without_nulls(json!({
             "name": self.name,
             "job_type": "BACKUP",
             "description": self.description,
@@ -165,20 +165,9 @@ impl CreateArgs {
             "is_auto_abort_active": self.auto_abort.map(|_| true),
             "auto_abort_in_minutes": self.auto_abort,
             "yield_to_ddl_seconds": self.yield_to_ddl,
-            "job_settings": { "objects": [whole_database(self.database.as_deref().unwrap_or_default())] },
-        }))
+            "job_settings": self.chosen.settings()?,
+        })))
     }
-}
-
-/// The object that means one whole database.
-pub(crate) fn whole_database(name: &str) -> Value {
-    json!({
-        "object_name": name,
-        "object_type": "DATABASE",
-        "parent_name": "DBC",
-        "parent_type": "DATABASE",
-        "include_all": true,
-    })
 }
 
 fn body_of(path: &std::path::Path) -> Result<Value, CommandError> {

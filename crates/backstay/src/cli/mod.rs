@@ -1,6 +1,7 @@
 //! The command line: its tree, and what all commands share.
 
 mod adopt;
+pub(crate) mod chosen;
 mod completions;
 mod demo;
 mod execution;

@@ -6,7 +6,8 @@ use clap::Args;
 use model::{Credentials, ExposeSecret};
 use serde_json::{Value, json};
 
-use crate::cli::{Context, execution, job, job_id, without_nulls};
+use crate::cli::chosen::{self, PartArgs};
+use crate::cli::{Context, execution, job_id, without_nulls};
 use crate::client::Client;
 use crate::error::CommandError;
 use crate::exit::Exit;
@@ -23,9 +24,11 @@ pub(crate) struct RestoreArgs {
     /// The database in the saveset, where it holds several
     #[arg(long, value_name = "DATABASE")]
     database: Option<String>,
-    /// Restore under this name instead of the old one
+    /// Restore the database under this name; without it, it goes back to its place
     #[arg(long, value_name = "NAME")]
     to: Option<String>,
+    #[command(flatten)]
+    part: PartArgs,
     /// Restore to this site instead of the same
     #[arg(long, value_name = "SITE")]
     target_site: Option<String>,
@@ -124,9 +127,13 @@ impl RestoreArgs {
         let client = context.client()?;
         let credentials = self.credentials.given()?;
         let backup = self.what.backup(&client, &self.site).await?;
-        let database = match &self.database {
-            Some(database) => database.clone(),
-            None => database_in(&client, &self.site, &backup).await?,
+        let (objects, title) = match (self.part.objects()?, &self.database) {
+            (Some(parts), _) => {
+                let title = format!("restore {}", text(&parts[0], "object_name"));
+                (parts, title)
+            }
+            (None, Some(database)) => self.whole(database),
+            (None, None) => self.whole(&database_in(&client, &self.site, &backup).await?),
         };
         let answer = client
             .post(&[
@@ -138,7 +145,7 @@ impl RestoreArgs {
                 &backup.execution,
                 "restores",
             ])
-            .json(&self.body(&database))
+            .json(&self.body(objects, &title))
             .credentials(credentials.as_ref())
             .idempotency_key(self.idempotency_key.as_deref())?
             .send()
@@ -163,19 +170,24 @@ impl RestoreArgs {
         wait::exit_of(&ended)
     }
 
-    fn body(&self, database: &str) -> Value {
-        let name = match &self.to {
+    /// One whole database, and the name of the RESTORE job.
+    fn whole(&self, database: &str) -> (Vec<Value>, String) {
+        let title = match &self.to {
             Some(to) => format!("restore {database} as {to}"),
             None => format!("restore {database}"),
         };
+        (vec![chosen::whole(database)], title)
+    }
+
+    fn body(&self, objects: Vec<Value>, title: &str) -> Value {
         // What is not asked for is left out: the server's defaults hold.
         let asked = |flag: bool| flag.then_some(true);
         without_nulls(json!({
-            "name": name,
+            "name": title,
             "target_site": self.target_site.as_deref().unwrap_or(&self.site),
             "dry_run": asked(self.dry_run),
             "job_settings": without_nulls(json!({
-                "objects": [job::whole_database(database)],
+                "objects": objects,
                 "restore_to_a_different_database_on_target_site": self.to,
                 "replace_existing": asked(self.replace_existing),
                 "skip_statstics": asked(self.skip_statistics),

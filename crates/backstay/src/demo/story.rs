@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cli::{job, site};
+use crate::cli::{chosen, site};
 use crate::demo::check;
 use crate::demo::shop;
 use crate::demo::stage::{Place, Stage};
@@ -114,7 +114,7 @@ async fn make_job(stage: &Stage) -> Result<String, CommandError> {
     let body = json!({
         "name": "nightly",
         "job_type": "BACKUP",
-        "job_settings": { "objects": [job::whole_database(DATABASE)] },
+        "job_settings": { "objects": [chosen::whole(DATABASE)] },
     });
     let (answer, line) = stage.post(&["sites", SITE, "jobs"], Some(&body)).await?;
     let job = answer.resource_id.unwrap_or_default();
@@ -150,7 +150,7 @@ async fn restore(stage: &Stage, job: &str, backup: &Value) -> Result<(), Command
         "name": "a copy of the shop",
         "target_site": SITE,
         "job_settings": {
-            "objects": [job::whole_database(DATABASE)],
+            "objects": [chosen::whole(DATABASE)],
             "restore_to_a_different_database_on_target_site": RESTORED,
         },
     });

@@ -34,6 +34,7 @@ mod round_trip_postgres;
 mod running;
 mod s3;
 mod secrets;
+mod selections;
 mod serving;
 mod slow_network;
 mod trial;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::subject::Subject;
-use crate::cli::{job, site, without_nulls};
+use crate::cli::{chosen, site, without_nulls};
 use crate::client::{Client, ClientError};
 use crate::error::CommandError;
 use crate::exit::Exit;
@@ -139,7 +139,7 @@ impl Bench {
         let body = json!({
             "name": format!("try {}", subject.database),
             "job_type": "BACKUP",
-            "job_settings": { "objects": [job::whole_database(&quoted(&subject.database))] },
+            "job_settings": { "objects": [chosen::whole(&quoted(&subject.database))] },
         });
         let made = self
             .client
@@ -173,7 +173,7 @@ impl Bench {
             "name": format!("try {}", subject.scratch),
             "target_site": self.site,
             "job_settings": {
-                "objects": [job::whole_database(&quoted(&subject.database))],
+                "objects": [chosen::whole(&quoted(&subject.database))],
                 "restore_to_a_different_database_on_target_site": quoted(&subject.scratch),
             },
         });
