@@ -266,12 +266,13 @@ fn a_refused_field_is_told_as_the_flag_that_it_is() {
     server
         .run(&["job", "run", "shop", "nightly", "--wait"])
         .exits(0);
-    let in_place = ["restore", "shop", "--job", "nightly", "--latest"];
+    let restore = ["restore", "shop", "--job", "nightly", "--latest"];
     server
-        .run(&in_place)
+        .run(&[&restore[..], &["--to", "../x.db"]].concat())
         .exits(2)
-        .complains("not-built-yet")
         .complains("--to");
+    // Without a new name it goes back to its place, which is filled.
+    server.run(&restore).exits(1).complains("target-not-empty");
     server
         .run(&["execution", "list", "shop", "--status", "good"])
         .exits(2)

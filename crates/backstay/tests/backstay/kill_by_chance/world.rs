@@ -24,7 +24,7 @@ const ROWS: &str = "SET ROLE backstay_restore;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a failure says: the server that stopped, or the database that is away.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "server stopped",
     "stopped while this restore ran",
     "stopped before this restore began",
@@ -35,6 +35,8 @@ const REASONS: [&str; 9] = [
     "terminat",
     "postmaster exit",
     "starting up",
+    // Of pg_dump, when the session that exported it was the one that was killed.
+    "snapshot \"",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
