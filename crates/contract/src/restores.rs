@@ -1,8 +1,10 @@
 //! Restores: row 14 and what belongs to it.
 
+use std::collections::BTreeSet;
+
 use model::{
-    BackupMechanism, Findings, JobDefinition, JobType, ObjectName, RunType, SavesetId, Selection,
-    SiteId, SiteType,
+    BackupMechanism, Findings, JobDefinition, JobType, ObjectName, ObjectType, RunType, SavesetId,
+    Selection, SiteId, SiteType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -200,7 +202,7 @@ pub fn parse_restore(body: &Value, site: &SiteId) -> Result<RestoreDraft, Refusa
         _ => settings.way(TO_ANOTHER),
     };
     let selection = selection_of(asked)?;
-    no_name_twice(&selection)?;
+    no_name_twice(&selection, false)?;
     Ok(RestoreDraft {
         target_site,
         new_name_field,
@@ -273,27 +275,51 @@ fn new_name(
     }
 }
 
-/// Two databases cannot become one.
-fn no_name_twice(selection: &Selection) -> Result<(), Refusal> {
-    let databases = selection
-        .objects
-        .iter()
-        .filter(|object| object.is_database());
-    let mut names: Vec<&ObjectName> = databases
-        .map(|object| object.rename_to.as_ref().unwrap_or(&object.name))
-        .collect();
-    names.sort();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        None => Ok(()),
-        Some(pair) => Err(Refusal::invalid(
-            "job_settings.objects",
-            format!("would restore two databases as {}", pair[0]),
-        )),
+/// Two objects cannot become one: names are compared as the target will see them, an unqualified one
+/// as in the schema `public`, and `folded` without letter case, as SQLite does. DBC cannot be renamed
+/// at all.
+fn no_name_twice(selection: &Selection, folded: bool) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for (i, object) in selection.objects.iter().enumerate() {
+        let place = format!("job_settings.objects[{i}]");
+        if object.is_root() && object.rename_to.is_some() {
+            let why = "goes with one object: DBC is all databases, and each keeps its name";
+            return Err(Refusal::invalid(format!("{place}.rename_to"), why));
+        }
+        let holds = matches!(
+            object.object_type,
+            ObjectType::Database | ObjectType::Schema
+        );
+        let own = qualified(&object.name, None, holds);
+        let named = object.rename_to.as_ref();
+        let name = named.map_or_else(|| own.clone(), |to| qualified(to, Some(&own), holds));
+        let name: Vec<String> = match folded {
+            true => name.iter().map(|part| part.to_lowercase()).collect(),
+            false => name,
+        };
+        let parent = object.parent_name.as_ref().map(ObjectName::to_string);
+        // What is no database or schema shares one space of names: tables, views, sequences.
+        let kind = holds.then_some(object.object_type);
+        if !seen.insert((parent, kind, name)) {
+            let name = named.unwrap_or(&object.name);
+            let why = format!("would be restored as {name}, and so would another object");
+            return Err(Refusal::invalid(place, why));
+        }
+    }
+    Ok(())
+}
+
+/// The parts of a name; where it has one only, in the schema that it keeps, or in `public`.
+fn qualified(name: &ObjectName, keeps: Option<&[String]>, holds: bool) -> Vec<String> {
+    match (holds, name.parts(), keeps) {
+        (false, [one], Some([schema, _])) => vec![schema.clone(), one.clone()],
+        (false, [one], _) => vec!["public".to_owned(), one.clone()],
+        (_, parts, _) => parts.to_vec(),
     }
 }
 
 impl RestoreDraft {
-    /// Checks the new name against the type of the target site.
+    /// Checks the new names against the type of the target site.
     ///
     /// # Errors
     /// [`Refusal::InvalidField`] for a name that such a site cannot have.
@@ -301,6 +327,7 @@ impl RestoreDraft {
         if let Some(name) = &self.new_name {
             fits_site_type(name, target, &self.new_name_field)?;
         }
+        no_name_twice(&self.job.selection, target == SiteType::Sqlite)?;
         let renamed = self.job.selection.objects.iter();
         for object in renamed.filter(|object| object.is_database()) {
             if let Some(name) = &object.rename_to {

@@ -92,10 +92,41 @@ fn objects_are_chosen_and_named_anew_each_by_itself() {
     let several = json!({"objects": [database("a", json!("b")), database("b", json!("c"))]});
     assert_eq!(parse(several).unwrap().job.selection.objects.len(), 2);
     let one = json!({"objects": [database("a", json!("b")), database("b", Value::Null)]});
-    assert_refused(parse(one), Code::InvalidField, "job_settings.objects");
+    assert_refused(parse(one), Code::InvalidField, "job_settings.objects[1]");
     let field = format!("job_settings.{TO_ANOTHER}");
     let elsewhere = json!({TO_ANOTHER: "x", "objects": [table]});
     assert_refused(parse(elsewhere), Code::InvalidField, &field);
+}
+
+#[test]
+fn two_objects_never_become_one() {
+    let table = |name: &str, parent: &str, to: Value| {
+        json!({"object_name": name, "object_type": "TABLE", "parent_name": parent,
+               "parent_type": "DATABASE", "rename_to": to})
+    };
+    let a = || table("a", "shop", Value::Null);
+    for second in [
+        table("b", "shop", json!("a")),
+        table("b", "shop", json!("public.a")),
+    ] {
+        let refused = parse(json!({"objects": [a(), second]}));
+        assert_refused(refused, Code::InvalidField, "job_settings.objects[1]");
+    }
+    for second in [
+        table("b", "shop", json!("c")),
+        table("sales.b", "shop", json!("a")),
+        table("b", "other", json!("a")),
+    ] {
+        assert!(parse(json!({"objects": [a(), second]})).is_ok());
+    }
+    let cases = parse(json!({"objects": [a(), table("b", "shop", json!("A"))]})).unwrap();
+    assert!(cases.fits(SiteType::Postgresql).is_ok());
+    let refused = cases.fits(SiteType::Sqlite);
+    assert_refused(refused, Code::InvalidField, "job_settings.objects[1]");
+    let root = json!({"object_name": "DBC", "object_type": "DATABASE", "include_all": true,
+                      "rename_to": "x"});
+    let field = "job_settings.objects[0].rename_to";
+    assert_refused(parse(json!({"objects": [root]})), Code::InvalidField, field);
 }
 
 #[test]
