@@ -15,12 +15,6 @@ pub enum VaultError {
         /// What is wrong with it.
         why: String,
     },
-    /// Known, but not part of this release.
-    #[error("{what} is not built yet")]
-    NotBuiltYet {
-        /// What was asked for.
-        what: String,
-    },
     /// The store answered with an error that trying again did not mend.
     #[error("cannot {doing} {path} in the vault")]
     Store {
@@ -256,7 +250,6 @@ impl Fault for VaultError {
     fn code(&self) -> &'static str {
         match self {
             VaultError::Location { .. } => "vault-location",
-            VaultError::NotBuiltYet { .. } => "not-built-yet",
             VaultError::Store { .. }
             | VaultError::TimedOut { .. }
             | VaultError::CommitUnknown { .. } => "vault-unreachable",
@@ -285,7 +278,7 @@ impl Fault for VaultError {
 
     fn blame(&self) -> Blame {
         match self {
-            VaultError::Location { .. } | VaultError::NotBuiltYet { .. } => Blame::Request,
+            VaultError::Location { .. } => Blame::Request,
             VaultError::Denied { .. } | VaultError::WrongKey { .. } => Blame::Access,
             VaultError::NoVault { .. }
             | VaultError::NoSaveset { .. }

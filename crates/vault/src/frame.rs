@@ -62,20 +62,23 @@ impl FrameRun {
 
 /// Frames in their order as few runs; a run never leaves its pack.
 pub fn runs(places: &[FramePlace]) -> Vec<FrameRun> {
-    let mut runs: Vec<FrameRun> = Vec::new();
+    let mut runs = Vec::new();
     for place in places {
-        match runs.last_mut() {
-            Some(run) if run.pack == place.pack && run.first + run.count == place.frame => {
-                run.count += 1;
-            }
-            _ => runs.push(FrameRun {
-                pack: place.pack,
-                first: place.frame,
-                count: 1,
-            }),
-        }
+        add_frame(&mut runs, place.pack, place.frame);
     }
     runs
+}
+
+/// Adds one more frame to runs: to the last of them where it follows it.
+pub(crate) fn add_frame(runs: &mut Vec<FrameRun>, pack: PackId, frame: u32) {
+    match runs.last_mut() {
+        Some(run) if run.pack == pack && run.first + run.count == frame => run.count += 1,
+        _ => runs.push(FrameRun {
+            pack,
+            first: frame,
+            count: 1,
+        }),
+    }
 }
 
 /// What the sealed thing is; part of the additional data.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use model::{BlockIndex, Layer, LayerId, Piece, overlay};
 
+use crate::frame::add_frame;
 use crate::{FrameRun, RunReader, Saveset, SegmentEntry, TableSheet, Vault, VaultError};
 
 /// Small pieces are given together, in about this many bytes.
@@ -226,7 +227,7 @@ impl LayerReader {
                 }
                 if !cut.is_empty() {
                     cuts.push_back(cut);
-                    add_frame(&mut runs, run, frame);
+                    add_frame(&mut runs, run.pack, frame);
                 }
                 at = end;
             }
@@ -286,15 +287,4 @@ fn cut(ranges: &mut dyn Iterator<Item = Range<u64>>, at: u64) -> VecDeque<Range<
     ranges
         .map(|range| (range.start - at) as usize..(range.end - at) as usize)
         .collect()
-}
-
-fn add_frame(runs: &mut Vec<FrameRun>, of: &FrameRun, frame: u32) {
-    match runs.last_mut() {
-        Some(last) if last.pack == of.pack && last.first + last.count == frame => last.count += 1,
-        _ => runs.push(FrameRun {
-            pack: of.pack,
-            first: frame,
-            count: 1,
-        }),
-    }
 }

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::postgres::Server as Postgres;
+use testkit::postgres::{Roles, Server as Postgres};
 
 use crate::http::Api;
 
@@ -28,6 +28,18 @@ fn everything_but_scratch() -> Value {
                             {"object_name": "postgres", "object_type": "DATABASE"}]}]})
 }
 
+/// Restores on the same site with these settings; it must be SUCCESSFUL.
+async fn restored(api: &Api, (job, backup): (&str, &str), settings: Value, roles: &Roles) {
+    let body = json!({"name": "bring it back", "target_site": "pg", "job_settings": settings});
+    let path = format!("/sites/pg/jobs/{job}/executions/{backup}/restores");
+    let credentials = Some((roles.restore, roles.password));
+    let asked = api
+        .call(Method::POST, &path, Some(&body), credentials)
+        .await;
+    let ended = api.ended("pg", &asked.is(202).id()).await;
+    assert_eq!(ended["status"], "SUCCESSFUL", "{ended:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_is_saved_whole_and_one_table_comes_back_beside_the_one_that_is_there() {
     let postgres = postgres();
@@ -48,15 +60,7 @@ async fn a_site_is_saved_whole_and_one_table_comes_back_beside_the_one_that_is_t
     postgres.psql("shop", "DELETE FROM sale WHERE id > 10");
     let table = json!({"object_name": "public.sale", "object_type": "TABLE", "parent_name": "shop",
                        "parent_type": "DATABASE", "rename_to": "public.sale_of_monday"});
-    let body =
-        json!({"name": "one table", "target_site": "pg", "job_settings": {"objects": [table]}});
-    let path = format!("/sites/pg/jobs/{job}/executions/{backup}/restores");
-    let credentials = Some((roles.restore, roles.password));
-    let asked = api
-        .call(Method::POST, &path, Some(&body), credentials)
-        .await;
-    let ended = api.ended("pg", &asked.is(202).id()).await;
-    assert_eq!(ended["status"], "SUCCESSFUL", "{ended:#}");
+    restored(&api, (&job, &backup), json!({"objects": [table]}), &roles).await;
     let count = "SELECT (SELECT count(*) FROM sale), (SELECT count(*) FROM sale_of_monday)";
     assert_eq!(postgres.psql("shop", count).trim(), "10|1000");
 }
@@ -73,14 +77,7 @@ async fn a_job_of_one_table_saves_only_its_rows_and_they_go_back_to_their_place(
     let backup = api.back_up("pg", &job).await;
     postgres.psql("shop", "DELETE FROM sale WHERE id > 10");
     let settings = json!({"objects": [table], "replace_existing": true});
-    let body = json!({"name": "back", "target_site": "pg", "job_settings": settings});
-    let path = format!("/sites/pg/jobs/{job}/executions/{backup}/restores");
-    let credentials = Some((roles.restore, roles.password));
-    let asked = api
-        .call(Method::POST, &path, Some(&body), credentials)
-        .await;
-    let ended = api.ended("pg", &asked.is(202).id()).await;
-    assert_eq!(ended["status"], "SUCCESSFUL", "{ended:#}");
+    restored(&api, (&job, &backup), settings, &roles).await;
     // The view that stands on the table follows it.
     let count = "SELECT (SELECT count(*) FROM sale), (SELECT count(*) FROM sales)";
     assert_eq!(postgres.psql("shop", count).trim(), "1000|1000");

@@ -40,13 +40,7 @@ pub(in crate::restore) async fn swap(
     // Rows were committed without waiting for the disk; this commit waits for them all.
     let durably = "SET synchronous_commit = on";
     session.run(durably, "making the result durable").await?;
-    let swap = Swap {
-        session: &session,
-        reshaped,
-        wanted,
-        request,
-        names: names(reshaped, wanted),
-    };
+    let swap = Swap::of(&session, reshaped, wanted, request);
     let done = swap.patiently().await;
     let (kept, validate) = match done {
         Ok(done) => done,
@@ -96,13 +90,7 @@ pub(in crate::restore) async fn may_begin(
     request: &RestoreRequest,
 ) -> Result<(), RestoreError> {
     let session = destination.inside().await?;
-    let swap = Swap {
-        session: &session,
-        reshaped,
-        wanted,
-        request,
-        names: names(reshaped, wanted),
-    };
+    let swap = Swap::of(&session, reshaped, wanted, request);
     let old = old::look(&session, &swap.names).await?;
     let schemas = swap.schemas().await?;
     let may = swap.may_be_replaced(&old, &schemas);
@@ -121,7 +109,22 @@ struct Swap<'a> {
 /// The kept schemas, and the statements that check others' keys afterwards.
 type Done = (Vec<String>, Vec<String>);
 
-impl Swap<'_> {
+impl<'a> Swap<'a> {
+    fn of(
+        session: &'a Session,
+        reshaped: &'a Reshaped,
+        wanted: &'a Wanted,
+        request: &'a RestoreRequest,
+    ) -> Self {
+        Swap {
+            session,
+            reshaped,
+            wanted,
+            request,
+            names: names(reshaped, wanted),
+        }
+    }
+
     /// Tries until all locks are given, bounded.
     async fn patiently(&self) -> Result<Done, RestoreError> {
         let start = Instant::now();
