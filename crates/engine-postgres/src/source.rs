@@ -144,6 +144,8 @@ impl PostgresSource {
             tables: planned.plans,
             objects,
             tasks: ranges::cut(&planned.sizes),
+            basis: Vec::new(),
+            changed_blocks: None,
         })
     }
 

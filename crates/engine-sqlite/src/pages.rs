@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::{
-    BlockIndex, BlockRange, BlockSpan, CancelOnDrop, FRAME_BYTES, Outcome, PieceSink,
-    SEGMENT_BYTES, SegmentRead, SegmentReader, SegmentTask,
+    BlockRange, BlockWriter, CancelOnDrop, FRAME_BYTES, Outcome, PieceSink, SEGMENT_BYTES,
+    SegmentRead, SegmentReader, SegmentTask,
 };
 
 use crate::error::SqliteError;
@@ -27,6 +27,7 @@ pub(crate) fn tasks(table: usize, pages: PageFacts) -> Vec<SegmentTask> {
                     end: Some(end),
                 },
                 estimated_bytes: u64::from(end - start) * size,
+                patch: None,
             }
         })
         .collect()
@@ -36,6 +37,8 @@ pub(crate) fn tasks(table: usize, pages: PageFacts) -> Vec<SegmentTask> {
 pub(crate) struct PageReader {
     snapshot: Arc<Snapshot>,
     cancelled: Arc<AtomicBool>,
+    /// Pages of about one frame.
+    read_ahead: Vec<u8>,
 }
 
 impl PageReader {
@@ -43,16 +46,17 @@ impl PageReader {
         PageReader {
             snapshot,
             cancelled: Arc::new(AtomicBool::new(false)),
+            read_ahead: Vec::with_capacity(FRAME_BYTES),
         }
     }
 
-    fn frame(&self, first: u32, end: u32, buffer: &mut Vec<u8>) -> Result<(), SqliteError> {
+    fn frame(&mut self, first: u32, end: u32) -> Result<(), SqliteError> {
         if self.cancelled.load(Ordering::Acquire) {
             return Err(SqliteError::Cancelled {
                 path: self.snapshot.path().to_owned(),
             });
         }
-        self.snapshot.read_pages(first, end, buffer)
+        self.snapshot.read_pages(first, end, &mut self.read_ahead)
     }
 }
 
@@ -67,19 +71,21 @@ impl SegmentReader for PageReader {
             }
             .into());
         }
-        // Every page size divides a frame, so that no page spans two.
         let step = FRAME_BYTES as u32 / pages.page_size;
+        let mut rows = BlockWriter::new(sink, task.patch.as_deref());
         let mut first = task.blocks.start;
         while first < end {
             let next = end.min(first.saturating_add(step));
-            let mut buffer = sink.buffer()?;
-            self.frame(first, next, &mut buffer)?;
-            sink.full(buffer)?;
+            self.read_ahead.clear();
+            self.frame(first, next)?;
+            let size = pages.page_size as usize;
+            for (block, page) in (first..next).zip(self.read_ahead.chunks_exact(size)) {
+                rows.row(block, u64::from(pages.page_size))?;
+                rows.push(page)?;
+            }
             first = next;
         }
-        Ok(SegmentRead {
-            index: index(task.blocks.start, end, pages.page_size),
-        })
+        rows.finish()
     }
 
     /// A page is read in microseconds: a flag that is looked at once a frame stops a reader soon
@@ -88,20 +94,6 @@ impl SegmentReader for PageReader {
         let cancelled = Arc::clone(&self.cancelled);
         CancelOnDrop::new(move || cancelled.store(true, Ordering::Release))
     }
-}
-
-fn index(start: u32, end: u32, page_size: u32) -> BlockIndex {
-    let mut index = BlockIndex::new();
-    for block in start..end {
-        let span = BlockSpan {
-            block,
-            bytes: u64::from(page_size),
-            rows: 1,
-        };
-        let pushed = index.push(span);
-        debug_assert!(pushed.is_ok(), "a range ascends");
-    }
-    index
 }
 
 #[cfg(test)]

@@ -110,6 +110,8 @@ impl Source for SqliteSource {
             }],
             objects: schema::in_saveset(&self.name, objects),
             tasks: tasks(0, pages),
+            basis: Vec::new(),
+            changed_blocks: None,
         })
     }
 

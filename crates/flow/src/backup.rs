@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Clock, Connection, DatabaseSelection, Engine, JobId, Moment, Outcome, Phase, Progress, RunType,
-    SavesetId, ServerExecutionId, SiteId, SiteType, SkippedObject, Source, SourceRequest,
+    Beat, Clock, Connection, DatabaseSelection, Engine, JobId, Moment, Outcome, Phase, Progress,
+    RunType, SavesetId, ServerExecutionId, SiteId, SiteType, SkippedObject, Source, SourceRequest,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -69,8 +69,12 @@ pub struct BackupInput {
     pub vault: Vault,
     /// Goes into the manifest.
     pub job: JobFacts,
-    /// What the run has become. Only FULL is built.
+    /// What the run has become.
     pub run_type: RunType,
+    /// What a DELTA builds on: a saveset of the same vault.
+    pub base: Option<Saveset>,
+    /// The site's beats of about the last day, oldest first.
+    pub beats: Vec<Beat>,
     /// When the attempt started.
     pub start: Moment,
     /// Tells when it ended.
@@ -212,6 +216,8 @@ async fn open_source(
         yield_to_ddl: options.yield_to_ddl,
         max_snapshot: options.max_snapshot,
         skip_without_rights: options.skip_without_rights,
+        base: None,
+        beats: input.beats.clone(),
         progress: options.progress.clone(),
     };
     let opened = input.engine.open_source(&input.connection, request).await;

@@ -75,6 +75,8 @@
 //!         site_type: SiteType::Sqlite,
 //!     },
 //!     run_type: RunType::Full,
+//!     base: None,
+//!     beats: Vec::new(),
 //!     start: SystemClock.now(),
 //!     clock: Arc::new(SystemClock),
 //!     limits: streams.clone(),

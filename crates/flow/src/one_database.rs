@@ -63,6 +63,7 @@ impl OneDatabase<'_> {
             tables,
             objects: plan.objects,
             facts,
+            changed_blocks: plan.changed_blocks,
         };
         Ok((sealer, saved))
     }

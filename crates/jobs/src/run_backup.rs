@@ -182,6 +182,8 @@ impl Inner {
                 site_type: definition.site_type,
             },
             run_type,
+            base: None,
+            beats: Vec::new(),
             start: self.clock.now(),
             clock: self.clock.clone(),
             limits: self.site_streams(&definition.site_id, definition.hard_limit),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Blame, Fault};
+
 /// The rows of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockSpan {
@@ -11,6 +13,17 @@ pub struct BlockSpan {
     pub bytes: u64,
     /// How many rows.
     pub rows: u32,
+}
+
+impl BlockSpan {
+    /// A block without rows.
+    pub fn empty(block: u32) -> Self {
+        BlockSpan {
+            block,
+            bytes: 0,
+            rows: 0,
+        }
+    }
 }
 
 /// Why bytes are no block index.
@@ -38,6 +51,17 @@ pub enum BlockIndexError {
     /// A number that does not fit.
     #[error("the block index holds a number that is too large")]
     Number,
+}
+
+/// Only an engine that breaks the laws of its seam comes to one while it reads.
+impl Fault for BlockIndexError {
+    fn code(&self) -> &'static str {
+        "internal"
+    }
+
+    fn blame(&self) -> Blame {
+        Blame::Bug
+    }
 }
 
 /// The first 16 bytes of the BLAKE3 of a block's rows: equal ones need not be stored again.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString};
 
 use crate::{
-    ExportPlace, ObjectName, ObjectType, Outcome, RestoreRequest, SecretString, Source,
+    Beat, ExportPlace, ObjectName, ObjectType, Outcome, RestoreRequest, SecretString, Source,
     SourceRequest, Target,
 };
 
@@ -143,6 +143,11 @@ pub trait Engine: Send + Sync {
         connection: &Connection,
         request: SourceRequest,
     ) -> Outcome<Box<dyn Source>>;
+
+    /// Notes a place in the site's history for later deltas; `None`: this site has no use for it.
+    async fn beat(&self, _connection: &Connection) -> Outcome<Option<Beat>> {
+        Ok(None)
+    }
 
     /// What these credentials lack to restore whatever the site holds, back into its place; empty:
     /// nothing. Credentials that the database refuses are an error.

@@ -17,7 +17,9 @@
 //! dropped; the object is then dead and its connection closed), and every error is a [`Fault`]
 //! which says who is to blame, whether trying again helps, and what to do.
 
+mod base;
 mod block_index;
+mod block_writer;
 mod clock;
 mod engine;
 mod export;
@@ -36,7 +38,9 @@ mod status;
 mod target;
 mod vault_store;
 
+pub use base::{Base, Basis, Beat, ChangedBlocks, ChangedBlocksSource, Extent};
 pub use block_index::{BlockHash, BlockIndex, BlockIndexError, BlockSpan};
+pub use block_writer::BlockWriter;
 pub use clock::{Clock, Moment, SystemClock};
 pub use engine::{
     BrowsedObject, CheckFinding, CheckReport, Connection, Credentials, Engine, FindingLevel,
@@ -50,7 +54,9 @@ pub use names::{NameError, ObjectName, ObjectType};
 pub use overlay::{Layer, LayerId, Piece, overlay};
 pub use progress::{NoProgress, Phase, PhaseStatus, Progress, SkippedObject};
 pub use secret::{ExposeSecret, SecretString};
-pub use segment::{BlockRange, FRAME_BYTES, RowFormat, SEGMENT_BYTES, SegmentTask};
+pub use segment::{
+    BlockRange, BlockSet, FRAME_BYTES, Patching, RowFormat, SEGMENT_BYTES, SegmentTask,
+};
 pub use selection::{
     ChosenObject, DatabaseSelection, ExcludedObject, Scope, SelectedObject, Selection,
     SelectionFault, Unmatched,

@@ -1,9 +1,12 @@
 //! Segments: the rows of a table that lie in one range of blocks.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
+
+use crate::BlockIndex;
 
 /// A frame's plaintext is at most this long: 1 MiB.
 pub const FRAME_BYTES: usize = 1 << 20;
@@ -75,4 +78,23 @@ pub struct SegmentTask {
     pub blocks: BlockRange,
     /// What it will come to, about, in bytes; 0 where nobody can know.
     pub estimated_bytes: u64,
+    /// What of the range is read for a patch; `None`: all of it, for a segment.
+    pub patch: Option<Arc<Patching>>,
+}
+
+/// Numbers of blocks.
+pub type BlockSet = roaring::RoaringBitmap;
+
+/// What a task reads for a patch: the blocks of its range that are not as the base has them, or may not
+/// be. The patch lists each of them that has other rows now, one that is empty now with none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Patching {
+    /// The blocks to read, all of them in the task's range.
+    pub blocks: BlockSet,
+    /// What the base has of them, with hashes. A block that is not listed had no rows; one whose rows
+    /// hash as before is left out of the patch.
+    pub known: BlockIndex,
+    /// Of these the patch must have the rows whether or not they changed: the patch that had them until
+    /// now is given up. `known` has none of them.
+    pub must: BlockSet,
 }

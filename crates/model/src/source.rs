@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    BlockIndex, DatabaseSelection, ObjectName, ObjectType, Outcome, Progress, RowFormat,
-    SegmentTask, ServerExecutionId,
+    Base, Basis, Beat, BlockIndex, ChangedBlocks, DatabaseSelection, ObjectName, ObjectType,
+    Outcome, Progress, RowFormat, SegmentTask, ServerExecutionId,
 };
 
 /// What a source is asked for.
@@ -31,6 +31,10 @@ pub struct SourceRequest {
     pub max_snapshot: Option<Duration>,
     /// Whether an object that may not be read is skipped, not an error.
     pub skip_without_rights: bool,
+    /// What a DELTA builds on; `None`: everything is read.
+    pub base: Option<Arc<Base>>,
+    /// The site's beats of about the last day, oldest first ([`Engine::beat`](crate::Engine::beat)).
+    pub beats: Vec<Beat>,
     /// Told of warnings, skipped objects and the phase DICTIONARY.
     pub progress: Arc<dyn Progress>,
 }
@@ -79,8 +83,13 @@ pub struct SourcePlan {
     pub tables: Vec<TablePlan>,
     /// All objects, with and without rows.
     pub objects: Vec<SavesetObject>,
-    /// The ranges, largest first. A table without one has no rows.
+    /// The ranges that are read whole, largest first. A table without one has no rows, or others that
+    /// its basis tells.
     pub tasks: Vec<SegmentTask>,
+    /// Of a DELTA: for each table what of the base holds. Empty without a base.
+    pub basis: Vec<Basis>,
+    /// Of a DELTA: how changed blocks are found.
+    pub changed_blocks: Option<ChangedBlocks>,
 }
 
 /// Closing facts of a source for the manifest: versioned by the engine, opaque to all others.
@@ -116,17 +125,18 @@ pub trait PieceSink: Send {
     fn full(&mut self, buffer: Vec<u8>) -> Outcome<()>;
 }
 
-/// What a segment came to.
+/// What a segment or patch came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentRead {
-    /// Block → rows, covering every byte that went to the sink.
+    /// Block → rows, covering every byte that went to the sink, with a hash for each block. A patch's
+    /// lists what [`Patching`](crate::Patching) says; no block at all: nothing changed.
     pub index: BlockIndex,
 }
 
 /// Reads segments on a blocking thread.
 ///
 /// The law: rows may span pieces; the index covers every byte; blocks ascend; nothing is
-/// allocated per row, and no row is held whole.
+/// allocated per row, and no row is held whole. [`BlockWriter`](crate::BlockWriter) keeps it.
 pub trait SegmentReader: Send {
     /// Reads one segment into the sink.
     fn read(&mut self, task: &SegmentTask, sink: &mut dyn PieceSink) -> Outcome<SegmentRead>;

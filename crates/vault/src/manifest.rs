@@ -1,8 +1,8 @@
 //! Manifests: a saveset's table of contents.
 
 use model::{
-    ClosingFacts, DatabaseSelection, JobId, Moment, ObjectName, RunType, SavesetId, SavesetObject,
-    ServerExecutionId, SiteId, SiteType, SkippedObject, TablePlan,
+    ChangedBlocks, ClosingFacts, DatabaseSelection, JobId, Moment, ObjectName, RunType, SavesetId,
+    SavesetObject, ServerExecutionId, SiteId, SiteType, SkippedObject, TablePlan,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,9 @@ pub struct SavedDatabase {
     pub objects: Vec<SavesetObject>,
     /// What the source said at its end; only its engine understands it.
     pub facts: ClosingFacts,
+    /// How a DELTA found what had changed in it; `None`: everything was read, and nothing compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_blocks: Option<ChangedBlocks>,
 }
 
 /// What a run gives to its saveset's manifest.

@@ -5,7 +5,7 @@
 //! byte, nothing allocated per row, and no row held whole (a CopyData message is a row, and its
 //! length is known before its bytes are here).
 
-use model::{BlockIndex, Outcome, RowFormat};
+use model::{BlockIndexError, Outcome, RowFormat};
 
 /// COPY BINARY begins with these bytes, a flags word and the length of an extension.
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
@@ -35,14 +35,16 @@ pub(crate) enum FrameError {
     /// The bytes are not what the protocol allows.
     Protocol(String),
     /// Blocks do not ascend.
-    Order(model::BlockIndexError),
+    Order(BlockIndexError),
     /// Whoever takes the rows refused them.
     Sink(model::BoxFault),
 }
 
 /// Takes rows without their ctid.
 pub(crate) trait RowBytes {
-    /// The next bytes.
+    /// A row of that block begins, and has so many bytes.
+    fn row(&mut self, block: u32, bytes: u64) -> Result<(), BlockIndexError>;
+    /// The next bytes of it.
     fn take(&mut self, bytes: &[u8]) -> Outcome<()>;
 }
 
@@ -58,8 +60,6 @@ pub(crate) enum Fed {
 /// How a statement ended.
 #[derive(Debug)]
 pub(crate) struct CopyEnd {
-    /// Block → rows.
-    pub index: BlockIndex,
     /// The server's error, if it gave one: then nothing of the rows counts.
     pub error: Option<ServerError>,
     /// `I` outside of a transaction, `T` inside, `E` inside a failed one.
@@ -89,7 +89,7 @@ pub(crate) struct CopyFrames {
     state: State,
     /// The bytes of a message that is no row.
     text: Vec<u8>,
-    index: BlockIndex,
+    rows: u64,
     begun: bool,
     first_row: bool,
     trailer: bool,
@@ -120,7 +120,7 @@ impl CopyFrames {
             fields: u16::try_from(columns + 1).unwrap_or(u16::MAX),
             state: HEAD,
             text: Vec::new(),
-            index: BlockIndex::new(),
+            rows: 0,
             begun: false,
             first_row: true,
             trailer: false,
@@ -240,8 +240,8 @@ impl CopyFrames {
             return Err(FrameError::Protocol("rows behind the end of a COPY".into()));
         }
         let front = match self.format {
-            RowFormat::Binary => self.binary_front(have, body)?,
-            _ => Some(self.text_front(have, body)?),
+            RowFormat::Binary => self.binary_front(have, body, rows)?,
+            _ => Some(self.text_front(have, body, rows)?),
         };
         let Some(front) = front else {
             self.state = HEAD;
@@ -256,7 +256,12 @@ impl CopyFrames {
     }
 
     /// `None`: a header or a trailer, no row.
-    fn binary_front(&mut self, have: &[u8], body: usize) -> Result<Option<Front>, FrameError> {
+    fn binary_front(
+        &mut self,
+        have: &[u8],
+        body: usize,
+        rows: &mut dyn RowBytes,
+    ) -> Result<Option<Front>, FrameError> {
         let mut used = 0;
         if self.first_row {
             self.first_row = false;
@@ -286,7 +291,11 @@ impl CopyFrames {
                 self.fields
             )));
         }
-        self.count(u32::from_be_bytes([b0, b1, b2, b3]), body - used - 12 + 2)?;
+        self.count(
+            rows,
+            u32::from_be_bytes([b0, b1, b2, b3]),
+            body - used - 12 + 2,
+        )?;
         Ok(Some(Front {
             used: used + 12,
             instead: (self.fields - 1).to_be_bytes(),
@@ -294,7 +303,12 @@ impl CopyFrames {
         }))
     }
 
-    fn text_front(&mut self, have: &[u8], body: usize) -> Result<Front, FrameError> {
+    fn text_front(
+        &mut self,
+        have: &[u8],
+        body: usize,
+        rows: &mut dyn RowBytes,
+    ) -> Result<Front, FrameError> {
         let wrong = || FrameError::Protocol("a line that does not begin with a ctid".into());
         let end = have[..FRONT.min(have.len())]
             .iter()
@@ -308,7 +322,7 @@ impl CopyFrames {
             .ok_or_else(wrong)?;
         // A table without columns: the end of the line stays.
         let used = if have[end] == b'\n' { end } else { end + 1 };
-        self.count(block, body - used)?;
+        self.count(rows, block, body - used)?;
         Ok(Front {
             used,
             instead: [0; 2],
@@ -316,10 +330,14 @@ impl CopyFrames {
         })
     }
 
-    fn count(&mut self, block: u32, bytes: usize) -> Result<(), FrameError> {
-        self.index
-            .add_row(block, bytes as u64)
-            .map_err(FrameError::Order)
+    fn count(
+        &mut self,
+        rows: &mut dyn RowBytes,
+        block: u32,
+        bytes: usize,
+    ) -> Result<(), FrameError> {
+        self.rows += 1;
+        rows.row(block, bytes as u64).map_err(FrameError::Order)
     }
 
     /// A message that is no row is complete; answers whether the server is ready.
@@ -370,7 +388,7 @@ impl CopyFrames {
     /// What the statement came to, after [`Fed::Ready`].
     pub(crate) fn end(self) -> Result<CopyEnd, FrameError> {
         let transaction = self.text.first().copied().unwrap_or(b'E');
-        let rows = self.index.rows();
+        let rows = self.rows;
         let whole = self.done
             && self.counted == Some(rows)
             && (self.trailer || !matches!(self.format, RowFormat::Binary));
@@ -381,7 +399,6 @@ impl CopyFrames {
             )));
         }
         Ok(CopyEnd {
-            index: self.index,
             error: self.error,
             transaction,
         })

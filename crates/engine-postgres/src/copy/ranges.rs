@@ -44,6 +44,7 @@ fn cut_table(table: usize, size: TableSize, tasks: &mut Vec<SegmentTask>) {
             table,
             blocks: BlockRange::ALL,
             estimated_bytes: size.bytes,
+            patch: None,
         });
         return;
     }
@@ -61,6 +62,7 @@ fn cut_table(table: usize, size: TableSize, tasks: &mut Vec<SegmentTask>) {
                 end: (end < size.blocks).then_some(end),
             },
             estimated_bytes: u64::from(end - start) * bytes_a_block,
+            patch: None,
         });
         start = end;
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use model::{
-    BlockRange, BoxFault, CancelOnDrop, FRAME_BYTES, Outcome, PieceSink, RowFormat, SegmentRead,
-    SegmentReader, SegmentTask,
+    BlockIndexError, BlockRange, BlockWriter, BoxFault, CancelOnDrop, Outcome, PieceSink,
+    RowFormat, SegmentRead, SegmentReader, SegmentTask,
 };
 use postgres_protocol::message::frontend;
 use tokio::runtime::Handle;
@@ -256,15 +256,11 @@ impl SegmentReader for CopyReader {
             })?;
         let doing = format!("reading {}, {}", table.name, task.blocks);
         self.set_encoding(&table.encoding)?;
-        let mut pieces = Pieces {
-            sink,
-            current: Vec::new(),
-        };
+        let mut rows = BlockWriter::new(sink, task.patch.as_deref());
         let frames = CopyFrames::new(table.format, table.columns);
         let statement = table.statement(task.blocks);
-        let end = self.ask(&statement, &doing, frames, &mut pieces)?;
-        pieces.finish()?;
-        Ok(SegmentRead { index: end.index })
+        self.ask(&statement, &doing, frames, &mut rows)?;
+        rows.finish()
     }
 
     fn canceller(&self) -> CancelOnDrop {
@@ -292,38 +288,13 @@ impl Drop for CopyReader {
     }
 }
 
-/// Fills lent buffers one after the other.
-struct Pieces<'a> {
-    sink: &'a mut dyn PieceSink,
-    /// The one being filled; without room where none is lent.
-    current: Vec<u8>,
-}
-
-impl Pieces<'_> {
-    fn finish(self) -> Outcome<()> {
-        match self.current.is_empty() {
-            true => Ok(()),
-            false => self.sink.full(self.current),
-        }
+impl RowBytes for BlockWriter<'_> {
+    fn row(&mut self, block: u32, bytes: u64) -> Result<(), BlockIndexError> {
+        BlockWriter::row(self, block, bytes)
     }
-}
 
-impl RowBytes for Pieces<'_> {
-    fn take(&mut self, mut bytes: &[u8]) -> Outcome<()> {
-        while !bytes.is_empty() {
-            if self.current.capacity() == 0 {
-                self.current = self.sink.buffer()?;
-                self.current.reserve(FRAME_BYTES);
-            }
-            let room = FRAME_BYTES - self.current.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.current.extend_from_slice(now);
-            bytes = later;
-            if self.current.len() == FRAME_BYTES {
-                self.sink.full(std::mem::take(&mut self.current))?;
-            }
-        }
-        Ok(())
+    fn take(&mut self, bytes: &[u8]) -> Outcome<()> {
+        self.push(bytes)
     }
 }
 
@@ -331,6 +302,10 @@ impl RowBytes for Pieces<'_> {
 struct Nothing;
 
 impl RowBytes for Nothing {
+    fn row(&mut self, _: u32, _: u64) -> Result<(), BlockIndexError> {
+        Ok(())
+    }
+
     fn take(&mut self, _: &[u8]) -> Outcome<()> {
         Err(PostgresError::Protocol {
             doing: "running a statement without rows".into(),

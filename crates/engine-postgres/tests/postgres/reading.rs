@@ -69,6 +69,8 @@ impl<'a> Reading<'a> {
             yield_to_ddl: self.yield_to_ddl,
             max_snapshot: self.max_snapshot,
             skip_without_rights: self.skip_without_rights,
+            base: None,
+            beats: Vec::new(),
             progress: self.progress.clone(),
         };
         let connection = connection(self.server, self.user);

@@ -145,6 +145,8 @@ async fn open(server: &Server) -> Outcome<Box<dyn Source>> {
         yield_to_ddl: None,
         max_snapshot: None,
         skip_without_rights: false,
+        base: None,
+        beats: Vec::new(),
         progress: Arc::new(NoProgress),
     };
     engine.open_source(&connection, request).await

@@ -45,6 +45,8 @@ pub fn source_request(name: &str, progress: &Arc<RecordedProgress>) -> SourceReq
         yield_to_ddl: None,
         max_snapshot: None,
         skip_without_rights: false,
+        base: None,
+        beats: Vec::new(),
         progress: Arc::clone(progress) as Arc<dyn model::Progress>,
     }
 }

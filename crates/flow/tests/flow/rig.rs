@@ -101,6 +101,8 @@ impl Rig {
                 site_type: SiteType::Sqlite,
             },
             run_type: RunType::Full,
+            base: None,
+            beats: Vec::new(),
             start: "2026-01-31T02:00:00Z".parse().unwrap(),
             clock: Arc::new(HandClock::at_time("2026-01-31T02:01:00Z")),
             limits: self.limits.clone(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use model::{
-    BlockIndex, BlockRange, CancelOnDrop, ClosingFacts, DictionaryPart, FRAME_BYTES, ObjectName,
+    BlockRange, BlockWriter, CancelOnDrop, ClosingFacts, DictionaryPart, FRAME_BYTES, ObjectName,
     ObjectType, Outcome, Phase, PieceSink, RowFormat, SavesetObject, SegmentRead, SegmentReader,
     SegmentTask, Source, SourcePlan, SourceRequest, TablePlan,
 };
@@ -90,6 +90,7 @@ impl MemorySource {
                     table,
                     blocks: range,
                     estimated_bytes: bytes.sum(),
+                    patch: None,
                 });
             }
         }
@@ -143,6 +144,8 @@ impl Source for MemorySource {
             tables: tables.collect(),
             objects: self.objects(),
             tasks: self.tasks(),
+            basis: Vec::new(),
+            changed_blocks: None,
         })
     }
 
@@ -194,33 +197,34 @@ struct MemoryReader {
 
 impl SegmentReader for MemoryReader {
     fn read(&mut self, task: &SegmentTask, sink: &mut dyn PieceSink) -> Outcome<SegmentRead> {
-        let mut index = BlockIndex::new();
         let mut pieces = Pieces {
             shared: &self.alive.shared,
             stop: &self.stop,
             sink,
-            open: None,
         };
+        let asked = |block| match &task.patch {
+            Some(patch) => patch.blocks.contains(block),
+            None => task.blocks.contains(block),
+        };
+        let mut writer = BlockWriter::new(&mut pieces, task.patch.as_deref());
         let blocks = &self.tables[task.table];
-        for (block, rows) in blocks.iter().filter(|(b, _)| task.blocks.contains(**b)) {
+        for (block, rows) in blocks.iter().filter(|(block, _)| asked(**block)) {
             for row in rows {
-                index
-                    .add_row(*block, written(row))
-                    .map_err(|error| MemoryFault::Law(error.to_string()))?;
+                writer.row(*block, written(row))?;
                 let length = u32::try_from(row.len()).expect("a row of a test");
-                pieces.write(&length.to_le_bytes())?;
-                pieces.write(row)?;
+                writer.push(&length.to_le_bytes())?;
+                writer.push(row)?;
             }
         }
-        pieces.hand_over()?;
+        let mut read = writer.finish()?;
         let script = &self.alive.shared.script;
         if script.arrive_blocking(Stage::Segment, &self.stop)? == Some(Trouble::WrongIndex) {
-            let after = index.spans().last().map_or(0, |span| span.block + 1);
-            index
+            let after = read.index.spans().last().map_or(0, |span| span.block + 1);
+            read.index
                 .add_row(after, 1)
                 .map_err(|error| MemoryFault::Law(error.to_string()))?;
         }
-        Ok(SegmentRead { index })
+        Ok(read)
     }
 
     fn canceller(&self) -> CancelOnDrop {
@@ -229,34 +233,15 @@ impl SegmentReader for MemoryReader {
     }
 }
 
-/// Fills lent buffers.
+/// Holds whoever lends buffers to the laws of the seam.
 struct Pieces<'a> {
     shared: &'a Shared,
     stop: &'a Stop,
     sink: &'a mut dyn PieceSink,
-    open: Option<Vec<u8>>,
 }
 
-impl Pieces<'_> {
-    fn write(&mut self, mut bytes: &[u8]) -> Outcome<()> {
-        while !bytes.is_empty() {
-            let mut buffer = match self.open.take() {
-                Some(buffer) => buffer,
-                None => self.borrow()?,
-            };
-            let (now, later) = bytes.split_at(bytes.len().min(FRAME_BYTES - buffer.len()));
-            buffer.extend_from_slice(now);
-            bytes = later;
-            let is_full = buffer.len() == FRAME_BYTES;
-            self.open = Some(buffer);
-            if is_full {
-                self.hand_over()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn borrow(&mut self) -> Outcome<Vec<u8>> {
+impl PieceSink for Pieces<'_> {
+    fn buffer(&mut self) -> Outcome<Vec<u8>> {
         let buffer = self.sink.buffer()?;
         if !buffer.is_empty() || buffer.capacity() < FRAME_BYTES {
             let law = "a lent buffer is not empty, or has no room for a frame";
@@ -267,10 +252,7 @@ impl Pieces<'_> {
         Ok(buffer)
     }
 
-    fn hand_over(&mut self) -> Outcome<()> {
-        let Some(buffer) = self.open.take() else {
-            return Ok(());
-        };
+    fn full(&mut self, buffer: Vec<u8>) -> Outcome<()> {
         let script = &self.shared.script;
         script.arrive_blocking(Stage::Piece, self.stop)?;
         self.sink.full(buffer)

@@ -32,6 +32,8 @@ fn request() -> SourceRequest {
         yield_to_ddl: None,
         max_snapshot: None,
         skip_without_rights: false,
+        base: None,
+        beats: Vec::new(),
         progress: Arc::new(NoProgress),
     }
 }

@@ -228,6 +228,7 @@ pub fn database(
         }],
         tables: table.into_iter().collect(),
         facts: ClosingFacts(serde_json::json!({"version": 1})),
+        changed_blocks: None,
     }
 }
 
