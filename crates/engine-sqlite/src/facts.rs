@@ -64,6 +64,9 @@ pub(crate) struct FileFacts {
     pub(crate) header: HeaderFacts,
     /// The file in its directory: whether it is untouched since is told by these (and more).
     pub(crate) file: StatFacts,
+    /// Whether it had been still for a while, and nothing was in its `-wal`.
+    #[serde(default)]
+    pub(crate) still: bool,
     /// Counted inside the snapshot, for files up to a size.
     pub(crate) rows: Vec<TableRows>,
 }
@@ -98,7 +101,7 @@ impl FileFacts {
     pub(crate) fn new(
         pages: PageFacts,
         header: HeaderFacts,
-        file: StatFacts,
+        (file, still): (StatFacts, bool),
         rows: Vec<TableRows>,
     ) -> Self {
         FileFacts {
@@ -106,6 +109,7 @@ impl FileFacts {
             pages,
             header,
             file,
+            still,
             rows,
         }
     }

@@ -47,6 +47,7 @@ mod shape;
 mod site;
 mod snapshot;
 mod source;
+mod unchanged;
 
 pub use engine::SqliteEngine;
 pub use error::SqliteError;

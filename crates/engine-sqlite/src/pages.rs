@@ -1,5 +1,7 @@
 //! Segments of pages, and the reader of one.
 
+use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -73,17 +75,19 @@ impl SegmentReader for PageReader {
         }
         let step = FRAME_BYTES as u32 / pages.page_size;
         let mut rows = BlockWriter::new(sink, task.patch.as_deref());
-        let mut first = task.blocks.start;
-        while first < end {
-            let next = end.min(first.saturating_add(step));
-            self.read_ahead.clear();
-            self.frame(first, next)?;
-            let size = pages.page_size as usize;
-            for (block, page) in (first..next).zip(self.read_ahead.chunks_exact(size)) {
-                rows.row(block, u64::from(pages.page_size))?;
-                rows.push(page)?;
+        for blocks in runs(task, end) {
+            let mut first = blocks.start;
+            while first < blocks.end {
+                let next = blocks.end.min(first.saturating_add(step));
+                self.read_ahead.clear();
+                self.frame(first, next)?;
+                let size = pages.page_size as usize;
+                for (block, page) in (first..next).zip(self.read_ahead.chunks_exact(size)) {
+                    rows.row(block, u64::from(pages.page_size))?;
+                    rows.push(page)?;
+                }
+                first = next;
             }
-            first = next;
         }
         rows.finish()
     }
@@ -94,6 +98,21 @@ impl SegmentReader for PageReader {
         let cancelled = Arc::clone(&self.cancelled);
         CancelOnDrop::new(move || cancelled.store(true, Ordering::Release))
     }
+}
+
+/// The blocks of a task that are there, as runs of neighbours.
+fn runs(task: &SegmentTask, end: u32) -> Vec<Range<u32>> {
+    let Some(patch) = &task.patch else {
+        return iter::once(task.blocks.start..end).collect();
+    };
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for block in patch.blocks.iter().take_while(|block| *block < end) {
+        match runs.last_mut() {
+            Some(run) if run.end == block => run.end += 1,
+            _ => runs.push(block..block + 1),
+        }
+    }
+    runs
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::database::ReadOnly;
 use crate::error::{SqliteError, failure};
 use crate::facts::{HeaderFacts, PageFacts, StatFacts, TableRows};
+use crate::unchanged;
 
 /// `sqlite_dbpage` finds a page at once only by equality; a range would read all pages before it.
 const PAGE: &str = "SELECT data FROM sqlite_dbpage WHERE pgno = ?1";
@@ -30,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(crate) pages: PageFacts,
     pub(crate) header: HeaderFacts,
     pub(crate) file: StatFacts,
+    /// Whether the file had been still for a while when the snapshot was taken.
+    pub(crate) still: bool,
 }
 
 impl Snapshot {
@@ -46,6 +49,7 @@ impl Snapshot {
             return Err(SqliteError::NoDbpage);
         }
         let (pages, header) = facts(&database).map_err(failed)?;
+        let (file, still) = unchanged::look(path, stat(found));
         Ok(Snapshot {
             path: path.to_owned(),
             database: Mutex::new(database),
@@ -53,7 +57,8 @@ impl Snapshot {
             max_age,
             pages,
             header,
-            file: stat(found),
+            file,
+            still,
         })
     }
 

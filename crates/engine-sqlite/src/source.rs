@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    ClosingFacts, DictionaryPart, Outcome, Phase, Progress, RowFormat, SegmentReader, Source,
-    SourcePlan, SourceRequest, TablePlan,
+    Base, Basis, ChangedBlocks, ChangedBlocksSource, ClosingFacts, DictionaryPart, Outcome, Phase,
+    Progress, RowFormat, SegmentReader, Source, SourcePlan, SourceRequest, TablePlan,
 };
 
 use crate::database::WritersWait;
@@ -16,6 +16,7 @@ use crate::pages::{PageReader, tasks};
 use crate::schema;
 use crate::site::{FileName, SiteDirectory};
 use crate::snapshot::{Snapshot, stat};
+use crate::unchanged;
 
 /// One file in one read transaction.
 ///
@@ -28,6 +29,7 @@ pub(crate) struct SqliteSource {
     snapshot: Arc<Snapshot>,
     /// Offline: holds the file's one lock for writers until this is dropped.
     writers_wait: Option<WritersWait>,
+    base: Option<Arc<Base>>,
     progress: Arc<dyn Progress>,
 }
 
@@ -57,6 +59,7 @@ impl SqliteSource {
             name,
             snapshot: Arc::new(snapshot),
             writers_wait,
+            base: request.base,
             progress: request.progress,
         })
     }
@@ -100,18 +103,28 @@ impl Source for SqliteSource {
     async fn plan(&mut self) -> Outcome<SourcePlan> {
         let objects = self.ask(|snapshot| snapshot.query(schema::objects)).await?;
         let pages = self.snapshot.pages;
+        let table = TablePlan {
+            name: self.name.object_name(),
+            format: RowFormat::Pages,
+            // Pages of another size are other rows; nothing else changes their form.
+            shape: format!("sqlite pages of {} bytes", pages.page_size),
+            facts: pages.to_value(),
+        };
+        let basis = self.base.as_ref();
+        let basis = basis.map(|base| unchanged::basis(base, &self.snapshot, &table));
+        let tasks = match basis {
+            None | Some(Basis::Nothing { .. }) => tasks(0, pages),
+            Some(Basis::Changed { .. } | Basis::Compare { .. }) => Vec::new(),
+        };
         Ok(SourcePlan {
-            tables: vec![TablePlan {
-                name: self.name.object_name(),
-                format: RowFormat::Pages,
-                // Pages of another size are other rows; nothing else changes their form.
-                shape: format!("sqlite pages of {} bytes", pages.page_size),
-                facts: pages.to_value(),
-            }],
+            tables: vec![table],
             objects: schema::in_saveset(&self.name, objects),
-            tasks: tasks(0, pages),
-            basis: Vec::new(),
-            changed_blocks: None,
+            tasks,
+            changed_blocks: basis.is_some().then_some(ChangedBlocks {
+                source: ChangedBlocksSource::Hash,
+                why: None,
+            }),
+            basis: basis.into_iter().collect(),
         })
     }
 
@@ -124,7 +137,12 @@ impl Source for SqliteSource {
     }
 
     async fn finish(mut self: Box<Self>) -> Outcome<ClosingFacts> {
-        let rows = self.ask(Snapshot::count_rows).await?;
+        let base = self.base.as_ref();
+        let untouched = base.and_then(|base| unchanged::untouched(base, &self.snapshot));
+        let rows = match untouched {
+            Some(before) => before.rows,
+            None => self.ask(Snapshot::count_rows).await?,
+        };
         if let Some(writers_wait) = self.writers_wait.take() {
             blocking(move || writers_wait.end()).await?;
         }
@@ -132,7 +150,12 @@ impl Source for SqliteSource {
             self.progress.warning(text);
         }
         let snapshot = &self.snapshot;
-        let facts = FileFacts::new(snapshot.pages, snapshot.header.clone(), snapshot.file, rows);
+        let facts = FileFacts::new(
+            snapshot.pages,
+            snapshot.header.clone(),
+            (snapshot.file, snapshot.still),
+            rows,
+        );
         Ok(facts.closing())
     }
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine_sqlite::SqliteEngine;
 use model::{
-    ClosingFacts, Connection, DatabaseSelection, DictionaryReader, Engine, FRAME_BYTES, LoadTask,
-    ObjectName, Outcome, PieceSink, Published, RestoreRequest, RestoreTable, RowStream,
+    BlockIndex, ClosingFacts, Connection, DatabaseSelection, DictionaryReader, Engine, FRAME_BYTES,
+    LoadTask, ObjectName, Outcome, PieceSink, Published, RestoreRequest, RestoreTable, RowStream,
     SegmentTask, SiteType, Source, SourcePlan, SourceRequest, Target,
 };
 use testkit::RecordedProgress;
@@ -28,6 +28,7 @@ pub struct Segment {
     pub task: SegmentTask,
     pub bytes: Vec<u8>,
     pub rows: u64,
+    pub index: BlockIndex,
 }
 
 pub fn site(directory: &Path) -> Connection {
@@ -137,6 +138,7 @@ pub fn read_segment(
         task,
         bytes: sink.bytes,
         rows: index.rows(),
+        index,
     })
 }
 
