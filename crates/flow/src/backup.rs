@@ -322,7 +322,7 @@ impl Run<'_> {
         let kept = self.witness.kept();
         ManifestDraft {
             run_type: self.input.run_type,
-            parent: None,
+            base: None,
             job_id: job.job_id,
             job_name: job.job_name.clone(),
             execution: self.input.options.server_execution_id,

@@ -184,7 +184,6 @@ struct OpenSegment {
     task: SegmentTask,
     /// For rows that can be laid out by columns.
     cursor: Option<RowCursor>,
-    hash: blake3::Hasher,
     plain_bytes: u64,
     places: Vec<FramePlace>,
 }
@@ -242,14 +241,12 @@ impl OpenSegment {
         OpenSegment {
             task,
             cursor: (format == RowFormat::Binary).then(RowCursor::new),
-            hash: blake3::Hasher::new(),
             plain_bytes: 0,
             places: Vec::new(),
         }
     }
 
     fn seal(&mut self, sealer: &mut Sealer, piece: &[u8]) -> Result<(), VaultError> {
-        self.hash.update(piece);
         self.plain_bytes += piece.len() as u64;
         let place = match &mut self.cursor {
             Some(cursor) => sealer.rows(piece, cursor)?,
@@ -273,8 +270,13 @@ impl OpenSegment {
                 law,
             });
         }
+        // Without a block there is no index.
+        let encoded = match read.index.spans() {
+            [] => Vec::new(),
+            _ => read.index.encode(),
+        };
         let mut index = Vec::new();
-        for piece in read.index.encode().chunks(FRAME_BYTES) {
+        for piece in encoded.chunks(FRAME_BYTES) {
             index.push(
                 sealer
                     .frame(piece)
@@ -292,7 +294,7 @@ impl OpenSegment {
             stored_bytes: stored(&self.places) + stored(&index),
             row_count: read.index.rows(),
             index: runs(&index),
-            hash: ContentHash::from(self.hash.finalize()),
+            hash: ContentHash::of(&encoded),
         };
         Ok((self.task, entry))
     }
@@ -305,6 +307,9 @@ fn broken_law(segment: &OpenSegment, read: &SegmentRead) -> Option<String> {
         return Some(format!(
             "its block index covers {covered} bytes of the {given} that it gave"
         ));
+    }
+    if read.index.hashes().is_none() {
+        return Some("its block index has no hashes".to_owned());
     }
     let blocks = segment.task.blocks;
     let outside = read

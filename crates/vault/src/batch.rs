@@ -123,6 +123,11 @@ impl Batch {
         self.count
     }
 
+    /// The path of its pack.
+    pub(crate) fn path(&self) -> &str {
+        &self.footer.path
+    }
+
     /// Where its frames lie.
     fn run(&self) -> FrameRun {
         FrameRun {

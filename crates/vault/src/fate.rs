@@ -9,13 +9,16 @@ use model::{Fault, SavesetId};
 use serde::{Deserialize, Serialize};
 
 use crate::saveset_writer::manifest_path;
-use crate::seal::{Kind, open, parse, seal_json};
+use crate::seal::{Kind, open, seal_json};
 use crate::store::PutNew;
-use crate::vault::number;
+use crate::vault::{number, versioned};
 use crate::{Saveset, Vault, VaultError};
 
 /// A tombstone is at most this long, sealed; what is longer is a manifest.
 const MAX_TOMBSTONE_BYTES: u64 = 8 << 10;
+
+/// The version of the tombstones written here.
+pub(crate) const TOMBSTONE_FORMAT: u64 = 1;
 
 /// A reason is cut to this many characters, so that a tombstone stays small.
 const MAX_REASON: usize = 1_000;
@@ -47,11 +50,15 @@ pub enum TombstoneCause {
 impl Tombstone {
     fn new(saveset_id: SavesetId, cause: TombstoneCause, reason: &str) -> Self {
         Tombstone {
-            format: 1,
+            format: TOMBSTONE_FORMAT,
             saveset_id,
             cause,
             reason: reason.chars().take(MAX_REASON).collect(),
         }
+    }
+
+    pub(crate) fn read(path: &str, plain: &[u8]) -> Result<Self, VaultError> {
+        versioned(path, plain, TOMBSTONE_FORMAT)
     }
 
     pub(crate) fn into_error(self, saveset: SavesetId) -> VaultError {
@@ -144,7 +151,7 @@ impl Vault {
         let limit = crate::manifest::MAX_MANIFEST_BYTES;
         match open(&self.0.keys, &path, object, limit)? {
             (Kind::Manifest, _) => Ok(None),
-            (Kind::Tombstone, plain) => parse(&path, &plain).map(Some),
+            (Kind::Tombstone, plain) => Tombstone::read(&path, &plain).map(Some),
             (Kind::Pin | Kind::Catalog | Kind::Moves, _) => Err(VaultError::damaged(
                 path,
                 "it is neither a manifest nor a tombstone",

@@ -50,6 +50,7 @@
 //! ```
 
 mod batch;
+mod block_check;
 mod catalog_copy;
 mod check;
 mod cloud;
@@ -59,6 +60,7 @@ mod damage;
 mod error;
 mod fate;
 mod footer;
+mod format;
 mod frame;
 mod ids;
 mod keys;
@@ -89,6 +91,7 @@ pub use compact::CompactReport;
 pub use damage::{Concern, Damage, VerifyReport};
 pub use error::VaultError;
 pub use fate::{DeadOrAlive, SavesetState, Tombstone, TombstoneCause};
+pub use format::FORMAT;
 pub use frame::{FramePlace, FrameRun, PACK_BYTES, runs};
 pub use ids::{ContentHash, HexError, KeyId, OwnerId, OwnerIdError, PackId, PackPrefix, VaultId};
 pub use keys::{SiteKey, SiteKeyError, Unlock};

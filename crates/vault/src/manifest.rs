@@ -37,6 +37,7 @@ pub struct ManifestTable {
     /// Its sheet; `None`: no rows and no blocks were read.
     pub sheet: Option<SheetRef>,
     /// Its rows.
+    #[serde(rename = "row_count")]
     pub rows: u64,
     /// Bytes of its rows, unpacked.
     pub plain_bytes: u64,
@@ -70,12 +71,13 @@ pub struct ManifestDraft {
     /// FULL or DELTA.
     pub run_type: RunType,
     /// The saveset that a DELTA builds on. Informative: restoring never walks a chain.
-    pub parent: Option<SavesetId>,
+    pub base: Option<SavesetId>,
     /// The job.
     pub job_id: JobId,
     /// Its name then.
     pub job_name: String,
     /// Execution and attempt.
+    #[serde(rename = "server_execution_id")]
     pub execution: ServerExecutionId,
     /// The site.
     pub site_id: SiteId,
@@ -84,8 +86,10 @@ pub struct ManifestDraft {
     /// The databases in the saveset, in the order in which they were read.
     pub databases: Vec<SavedDatabase>,
     /// When the attempt started.
+    #[serde(rename = "start_time")]
     pub start: Moment,
     /// When the last row had been read.
+    #[serde(rename = "end_time")]
     pub end: Moment,
     /// What a person should know.
     pub warnings: Vec<String>,
@@ -98,6 +102,8 @@ pub struct ManifestDraft {
 pub struct Manifest {
     /// The version of its format.
     pub format: u64,
+    /// The release that wrote it. Informative.
+    pub release: String,
     /// The saveset.
     pub saveset_id: SavesetId,
     /// Bytes of the packs that the run put.

@@ -11,12 +11,12 @@ use std::sync::{Arc, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::pack_reader::on_cpu;
-use crate::seal::{Kind, open_json, seal_json};
+use crate::seal::{Kind, open_kind, seal_json};
 use crate::store::PutNew;
-use crate::vault::number;
+use crate::vault::{number, versioned};
 use crate::{FrameRun, PackId, Vault, VaultError};
 
-const MOVES_FORMAT: u64 = 1;
+pub(crate) const MOVES_FORMAT: u64 = 1;
 
 /// The JSON of a list is at most this long.
 const MAX_MOVES_BYTES: u64 = 256 << 20;
@@ -223,14 +223,8 @@ impl Vault {
         let object = self.0.store.get(&path, limit).await?;
         let keys = self.0.keys.clone();
         on_cpu(move || {
-            let file: MovesFile = open_json(&keys, Kind::Moves, &path, &object, MAX_MOVES_BYTES)?;
-            if file.format != MOVES_FORMAT {
-                return Err(VaultError::NewerFormat {
-                    path,
-                    found: file.format,
-                    known: MOVES_FORMAT,
-                });
-            }
+            let plain = open_kind(&keys, Kind::Moves, &path, &object, MAX_MOVES_BYTES)?;
+            let file: MovesFile = versioned(&path, &plain, MOVES_FORMAT)?;
             Moves::of(list, file.moved.into_iter()).map_err(|what| VaultError::damaged(path, what))
         })
         .await

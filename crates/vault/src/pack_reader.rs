@@ -24,9 +24,18 @@ pub struct RunReader {
     ready: VecDeque<Bytes>,
     read: u64,
     stored: u64,
-    hash: blake3::Hasher,
+    /// Of all content, where a hash of the whole is expected.
+    hash: Option<blake3::Hasher>,
     last_pack: Option<PackId>,
-    expected: Option<(u64, ContentHash)>,
+    expected: Option<Expected>,
+}
+
+/// What the whole of a content must come to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    pub(crate) bytes: u64,
+    /// `None`: its parts are bound by other hashes.
+    pub(crate) hash: Option<ContentHash>,
 }
 
 impl Vault {
@@ -37,23 +46,21 @@ impl Vault {
 
     /// Reads runs that are one content of that length and hash.
     pub fn read_checked(&self, runs: &[FrameRun], bytes: u64, hash: ContentHash) -> RunReader {
-        RunReader::new(self, runs, Some((bytes, hash)))
+        let hash = Some(hash);
+        RunReader::new(self, runs, Some(Expected { bytes, hash }))
     }
 }
 
 impl RunReader {
-    pub(crate) fn new(
-        vault: &Vault,
-        runs: &[FrameRun],
-        expected: Option<(u64, ContentHash)>,
-    ) -> Self {
+    pub(crate) fn new(vault: &Vault, runs: &[FrameRun], expected: Option<Expected>) -> Self {
+        let hashed = expected.is_some_and(|expected| expected.hash.is_some());
         RunReader {
             vault: vault.clone(),
             runs: runs.iter().copied().collect(),
             ready: VecDeque::new(),
             read: 0,
             stored: 0,
-            hash: blake3::Hasher::new(),
+            hash: hashed.then(blake3::Hasher::new),
             last_pack: runs.last().map(|run| run.pack),
             expected,
         }
@@ -103,7 +110,7 @@ impl RunReader {
 
     fn finish(&self) -> Result<(), VaultError> {
         match self.expected {
-            Some(expected) => whole(expected, self.read, &self.hash, self.last_pack),
+            Some(expected) => whole(expected, self.read, self.hash.as_ref(), self.last_pack),
             None => Ok(()),
         }
     }
@@ -126,12 +133,14 @@ impl RunReader {
 
 /// Whether what was read is the content that was written.
 pub(crate) fn whole(
-    (bytes, hash): (u64, ContentHash),
+    expected: Expected,
     read: u64,
-    found: &blake3::Hasher,
+    found: Option<&blake3::Hasher>,
     last_pack: Option<PackId>,
 ) -> Result<(), VaultError> {
-    if read == bytes && ContentHash::from(found.finalize()) == hash {
+    let bytes = expected.bytes;
+    let found = found.map(|found| ContentHash::from(found.finalize()));
+    if read == bytes && (expected.hash.is_none() || expected.hash == found) {
         return Ok(());
     }
     let what = format!(
@@ -145,15 +154,17 @@ pub(crate) fn whole(
 fn unpack(
     batch: &Batch,
     sealed: &[u8],
-    mut whole: blake3::Hasher,
-) -> Result<(VecDeque<Bytes>, blake3::Hasher), VaultError> {
+    mut whole: Option<blake3::Hasher>,
+) -> Result<(VecDeque<Bytes>, Option<blake3::Hasher>), VaultError> {
     let mut frames = VecDeque::with_capacity(batch.count() as usize);
     let mut decompressor = decompressor()?;
     let mut opened = Vec::new();
     for place in 0..batch.count() {
         batch.open(place, sealed, &mut opened)?;
         let content = batch.unpack(place, &opened, &mut decompressor)?;
-        whole.update(&content);
+        if let Some(whole) = &mut whole {
+            whole.update(&content);
+        }
         frames.push_back(content.into());
     }
     Ok((frames, whole))
@@ -168,14 +179,4 @@ pub(crate) async fn on_cpu<T: Send + 'static>(
         doing: "check what was read",
         why: error.to_string(),
     })?
-}
-
-/// All content of some runs, at most `limit` bytes.
-pub(crate) async fn all(
-    vault: &Vault,
-    runs: &[FrameRun],
-    what: &str,
-    limit: u64,
-) -> Result<Vec<u8>, VaultError> {
-    RunReader::new(vault, runs, None).collect(what, limit).await
 }

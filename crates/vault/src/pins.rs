@@ -14,6 +14,7 @@ const MAX_PIN_BYTES: u64 = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// Execution and attempt.
+    #[serde(rename = "server_execution_id")]
     pub execution: ServerExecutionId,
     /// The saveset that it will commit.
     pub saveset_id: SavesetId,

@@ -4,21 +4,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use model::{BlockIndex, BlockSpan, SavesetId};
 
 use crate::manifest::{MANIFEST_FORMAT, MAX_MANIFEST_BYTES};
-use crate::pack_reader::on_cpu;
+use crate::pack_reader::{Expected, on_cpu};
 use crate::saveset_writer::{MAX_SEALED_MANIFEST, manifest_path};
 use crate::seal::{Kind, open, parse};
 use crate::sheet::MAX_SHEET_BYTES;
 use crate::vault::versioned;
 use crate::{
-    FrameRun, Manifest, RunReader, SavedDatabase, SegmentEntry, TableSheet, Tombstone, Vault,
+    ContentHash, Manifest, RunReader, SavedDatabase, SegmentEntry, TableSheet, Tombstone, Vault,
     VaultError,
 };
 
 /// An index of one segment is at most this long.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+const INDEXES_AT_ONCE: usize = 16;
 
 /// A saveset whose manifest passed its checks. There is no other way to one than
 /// [`Vault::open_saveset`] and [`SavesetWriter::commit`](crate::SavesetWriter::commit):
@@ -69,8 +72,7 @@ impl Saveset {
             match open(&keys, &path, &object, MAX_MANIFEST_BYTES)? {
                 (Kind::Manifest, plain) => checked(id, &path, &plain),
                 (Kind::Tombstone, plain) => {
-                    let tombstone: Tombstone = parse(&path, &plain)?;
-                    Err(tombstone.into_error(id))
+                    Err(Tombstone::read(&path, &plain)?.into_error(id))
                 }
                 (Kind::Pin | Kind::Catalog | Kind::Moves, _) => Err(VaultError::damaged(
                     path,
@@ -157,45 +159,64 @@ impl Saveset {
     }
 
     /// All rows in the frames of a segment or patch, whether or not they still are the table's:
-    /// [`segment_rows`](Self::segment_rows) gives those.
+    /// [`segment_rows`](Self::segment_rows) gives those. Each frame is compared with its own hash, and
+    /// all of them with the length that they must come to; a
+    /// [thorough verification](crate::Depth::Decompress) compares the rows of each block too.
     pub fn rows(&self, segment: &SegmentEntry) -> RunReader {
-        self.vault
-            .read_checked(&segment.rows, segment.plain_bytes, segment.hash)
+        let expected = Expected {
+            bytes: segment.plain_bytes,
+            hash: None,
+        };
+        RunReader::new(&self.vault, &segment.rows, Some(expected))
     }
 
-    /// The index of a segment or patch; it covers every byte of its rows.
+    /// The index of a segment or patch, compared with its hash. It covers every byte of its rows, and
+    /// has a hash of the rows of each block. One ranged read, where the pack's footer is known: many
+    /// may be asked for at once ([`indexes`](Self::indexes)).
     ///
     /// # Errors
-    /// When a frame of it is missing or damaged.
+    /// When a frame of it is missing or damaged, or it is not the index that was written.
     pub async fn index(&self, segment: &SegmentEntry) -> Result<BlockIndex, VaultError> {
-        let path = segment.index.last().map(|run: &FrameRun| run.pack.path());
-        let what = format!(
-            "{}: the index of {}",
-            path.unwrap_or_default(),
-            segment.blocks
-        );
-        let bytes = crate::pack_reader::all(&self.vault, &segment.index, &what, MAX_INDEX_BYTES);
-        let damaged = |why: String| VaultError::damaged(&what, why);
-        let index = match &*bytes.await? {
-            // A segment without rows may have no index.
-            [] => BlockIndex::new(),
-            bytes => BlockIndex::decode(bytes).map_err(|error| damaged(error.to_string()))?,
+        let Some(last) = segment.index.last() else {
+            return Ok(BlockIndex::new());
         };
-        if index.bytes() != segment.plain_bytes || index.rows() != segment.row_count {
-            return Err(damaged(
-                "it covers other rows than the segment has".to_owned(),
-            ));
-        }
-        let outside = |span: &&BlockSpan| !segment.blocks.contains(span.block);
-        if let Some(span) = index
-            .spans()
-            .iter()
-            .find(outside)
-            .filter(|_| !segment.narrowed)
-        {
-            return Err(damaged(format!("it lists block {}", span.block)));
-        }
-        Ok(index)
+        let what = format!("{}: the index of {}", last.pack.path(), segment.blocks);
+        let reader = RunReader::new(&self.vault, &segment.index, None);
+        let bytes = reader.collect(&what, MAX_INDEX_BYTES).await?;
+        let segment = segment.clone();
+        on_cpu(move || {
+            checked_index(&segment, &bytes).map_err(|why| VaultError::damaged(what, why))
+        })
+        .await
+    }
+
+    /// The indexes of some segments or patches, in their order; a few are read at once.
+    ///
+    /// # Errors
+    /// As [`index`](Self::index), of the first one that cannot be read.
+    pub async fn indexes(&self, segments: &[SegmentEntry]) -> Result<Vec<BlockIndex>, VaultError> {
+        let segments = stream::iter(segments.iter().cloned());
+        let reads = segments.map(|segment| async move { self.index(&segment).await });
+        reads.buffered(INDEXES_AT_ONCE).try_collect().await
+    }
+}
+
+/// An index that is the entry's.
+fn checked_index(segment: &SegmentEntry, bytes: &[u8]) -> Result<BlockIndex, String> {
+    if ContentHash::of(bytes) != segment.hash {
+        return Err("it is not what was written (BLAKE3)".to_owned());
+    }
+    let index = BlockIndex::decode(bytes).map_err(|error| error.to_string())?;
+    if index.hashes().is_none() {
+        return Err("it has no hashes of its blocks' rows".to_owned());
+    }
+    if index.bytes() != segment.plain_bytes || index.rows() != segment.row_count {
+        return Err("it covers other rows than the segment has".to_owned());
+    }
+    let outside = |span: &&BlockSpan| !segment.blocks.contains(span.block);
+    match index.spans().iter().find(outside) {
+        Some(span) if !segment.narrowed => Err(format!("it lists block {}", span.block)),
+        _ => Ok(index),
     }
 }
 

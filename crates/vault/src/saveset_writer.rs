@@ -212,6 +212,7 @@ impl SavesetWriter {
         let id = self.pin.saveset_id;
         let manifest = Manifest {
             format: MANIFEST_FORMAT,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
             saveset_id: id,
             bytes_stored: self.ledger.stored(),
             contents: draft,

@@ -14,7 +14,7 @@ use crate::keys::{Keys, zero_nonce};
 pub(crate) const HEADER_BYTES: usize = 64;
 
 const MAGIC: &[u8; 8] = b"BSSEAL\r\n";
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 const AES_256_GCM: u8 = 1;
 const ZSTD: u8 = 1;
 const LEVEL: i32 = 3;
@@ -150,7 +150,25 @@ pub(crate) fn open(
     Ok((kind, plain))
 }
 
-/// Opens what lies at `path` as JSON of that kind.
+/// Opens what lies at `path`, which must be of that kind.
+pub(crate) fn open_kind(
+    keys: &Keys,
+    kind: Kind,
+    path: &str,
+    object: &[u8],
+    limit: u64,
+) -> Result<Vec<u8>, VaultError> {
+    let (found, plain) = open(keys, path, object, limit)?;
+    match found == kind {
+        true => Ok(plain),
+        false => {
+            let what = format!("it is a {}, not a {}", found.name(), kind.name());
+            Err(VaultError::damaged(path, what))
+        }
+    }
+}
+
+/// The same, as JSON.
 pub(crate) fn open_json<T: DeserializeOwned>(
     keys: &Keys,
     kind: Kind,
@@ -158,12 +176,7 @@ pub(crate) fn open_json<T: DeserializeOwned>(
     object: &[u8],
     limit: u64,
 ) -> Result<T, VaultError> {
-    let (found, plain) = open(keys, path, object, limit)?;
-    if found != kind {
-        let what = format!("it is a {}, not a {}", found.name(), kind.name());
-        return Err(VaultError::damaged(path, what));
-    }
-    parse(path, &plain)
+    parse(path, &open_kind(keys, kind, path, object, limit)?)
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(path: &str, plain: &[u8]) -> Result<T, VaultError> {

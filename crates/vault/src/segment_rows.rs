@@ -25,7 +25,7 @@ pub struct SegmentRows {
 }
 
 enum Source {
-    /// All rows of the segment, compared with its hash.
+    /// All rows of the segment.
     Whole(Box<RunReader>),
     /// What is left of several layers.
     Pieces(Box<Pieces>),
@@ -43,11 +43,9 @@ impl Saveset {
     /// # Errors
     /// When an index is missing or damaged.
     pub async fn patches(&self, sheet: &TableSheet) -> Result<Patches, VaultError> {
-        let mut patches = Vec::with_capacity(sheet.patches.len());
-        for patch in &sheet.patches {
-            patches.push((patch.clone(), self.index(patch).await?));
-        }
-        Ok(Patches(patches))
+        let indexes = self.indexes(&sheet.patches).await?;
+        let patches = sheet.patches.iter().cloned();
+        Ok(Patches(patches.zip(indexes).collect()))
     }
 
     /// The rows of a segment, with the patches of its sheet.

@@ -16,6 +16,7 @@ pub(crate) const MAX_SHEET_BYTES: u64 = 256 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentEntry {
     /// The saveset that read the rows. A patch counts only in segments that are older than it.
+    #[serde(rename = "saveset_id")]
     pub saveset: SavesetId,
     /// Which blocks.
     pub blocks: BlockRange,
@@ -31,10 +32,12 @@ pub struct SegmentEntry {
     pub stored_bytes: u64,
     /// How many rows are in its frames.
     pub row_count: u64,
-    /// The frames of the index *block → rows* ([`model::BlockIndex::encode`]); one in practice. A
-    /// patch's lists every changed block, one that is empty now with no rows.
+    /// The frames of the index *block → rows* with a hash for each block
+    /// ([`model::BlockIndex::encode`]); one in practice. A patch's lists every changed block, one that
+    /// is empty now with no rows.
     pub index: Vec<FrameRun>,
-    /// BLAKE3 of all plain bytes of the rows.
+    /// BLAKE3 of the index's bytes. The index has a hash of the rows of each block, so that this one
+    /// binds every row. Without a block there is no index: it is that of no bytes.
     pub hash: ContentHash,
 }
 
@@ -60,6 +63,7 @@ pub struct SheetRef {
     /// BLAKE3 of that JSON.
     pub hash: ContentHash,
     /// Rows of the table.
+    #[serde(rename = "row_count")]
     pub rows: u64,
     /// Bytes of the table's rows, unpacked.
     pub plain_bytes: u64,
@@ -89,8 +93,13 @@ impl SegmentEntry {
                 "{blocks} have bytes without frames, or frames without bytes"
             ));
         }
-        if self.index.is_empty() && !self.rows.is_empty() {
-            return Err(format!("{blocks} have rows and no index"));
+        if self.index.is_empty() {
+            if !self.rows.is_empty() || self.row_count > 0 {
+                return Err(format!("{blocks} have rows and no index"));
+            }
+            if self.hash != ContentHash::of(&[]) {
+                return Err(format!("{blocks} have the hash of an index, and none"));
+            }
         }
         Ok(())
     }

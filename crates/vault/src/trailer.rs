@@ -6,7 +6,7 @@ use crate::{KeyId, PackId, VaultError};
 pub(crate) const TRAILER_BYTES: usize = 64;
 
 const MAGIC: &[u8; 8] = b"BSPACK\r\n";
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 const AES_256_GCM: u8 = 1;
 const ZSTD: u8 = 1;
 

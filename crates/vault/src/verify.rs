@@ -3,14 +3,15 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use model::{BlockIndex, BlockRange, ObjectName, SavesetId};
+use model::{BlockIndex, BlockRange, BlockSpan, ObjectName, SavesetId};
 
 use crate::batch::{Batch, decompressor};
+use crate::block_check::{BlockCheck, WrongBlock};
 use crate::damage::Found;
-use crate::pack_reader::{on_cpu, whole};
+use crate::pack_reader::{Expected, on_cpu, whole};
 use crate::saveset_writer::manifest_path;
 use crate::{
-    Concern, ContentHash, Depth, FrameRun, ManifestTable, Saveset, SegmentEntry, Vault, VaultError,
+    Concern, Depth, FrameRun, ManifestTable, Saveset, SegmentEntry, Vault, VaultError,
     VerifyReport,
 };
 
@@ -41,7 +42,8 @@ impl Vault {
 
 impl Saveset {
     /// Reads everything that the saveset refers to and checks it: every byte is authenticated, and
-    /// with [`Depth::Decompress`] it is also unpacked and compared with the hash of what was written.
+    /// with [`Depth::Decompress`] it is also unpacked and compared with the hash of what was written:
+    /// rows block by block.
     /// What is damaged or missing is listed with the tables and rows that it concerns, and the
     /// verification goes on. A few frames are in memory at once. `on_bytes` is told of the bytes in
     /// the vault as they are done, about [`bytes_referred`](Self::bytes_referred) of them in all.
@@ -66,7 +68,10 @@ impl Saveset {
                     database: saved.name.clone(),
                     name: blob.name.clone(),
                 };
-                let expected = Some((blob.plain_bytes, blob.hash));
+                let expected = Expected {
+                    bytes: blob.plain_bytes,
+                    hash: Some(blob.hash),
+                };
                 check.part(&blob.runs, expected, &concern).await?;
             }
             for (table, listed) in saved.tables.iter().enumerate() {
@@ -87,8 +92,37 @@ struct Check<'a> {
 /// A damage in a content.
 struct Broken {
     found: Found,
-    /// Which bytes of the content, where that is known.
-    bytes: Option<Range<u64>>,
+    place: Place,
+}
+
+/// Where in a content that is.
+enum Place {
+    Somewhere,
+    /// Which bytes of it.
+    Bytes(Range<u64>),
+    /// The rows of this block.
+    Block(BlockSpan),
+}
+
+impl Broken {
+    fn somewhere(error: VaultError) -> Result<Self, VaultError> {
+        Ok(Broken {
+            found: Found::by(error)?,
+            place: Place::Somewhere,
+        })
+    }
+
+    fn block(wrong: WrongBlock) -> Self {
+        let block = wrong.span.block;
+        Broken {
+            found: Found {
+                object: wrong.object,
+                frame: wrong.frame,
+                what: format!("the rows of block {block} are not those of its index (BLAKE3)"),
+            },
+            place: Place::Block(wrong.span),
+        }
+    }
 }
 
 impl Check<'_> {
@@ -96,11 +130,11 @@ impl Check<'_> {
     async fn part(
         &mut self,
         runs: &[FrameRun],
-        expected: Option<(u64, ContentHash)>,
+        expected: Expected,
         concern: &Concern,
     ) -> Result<bool, VaultError> {
         self.report.parts += 1;
-        let broken = self.content(runs, expected).await?;
+        let broken = self.content(runs, Read::of(Some(expected))).await?;
         let sound = broken.is_empty();
         for broken in broken {
             self.report.add(broken.found, concern.clone());
@@ -119,7 +153,10 @@ impl Check<'_> {
         };
         let name = &table.plan.name;
         let all = rows_of(database, name, BlockRange::ALL, table.rows);
-        let expected = Some((sheet.bytes, sheet.hash));
+        let expected = Expected {
+            bytes: sheet.bytes,
+            hash: Some(sheet.hash),
+        };
         if !self.part(&sheet.runs, expected, &all).await? {
             return Ok(());
         }
@@ -144,19 +181,28 @@ impl Check<'_> {
     ) -> Result<(), VaultError> {
         self.report.segments += 1;
         let all = rows_of(database, table, entry.blocks, entry.row_count);
-        let expected = Some((entry.plain_bytes, entry.hash));
-        let broken_rows = self.content(&entry.rows, expected).await?;
-        let broken_index = self.content(&entry.index, None).await?;
+        let mut broken_index = self.content(&entry.index, Read::of(None)).await?;
         let mut index = None;
         if broken_index.is_empty() {
             match self.saveset.index(entry).await {
                 Ok(read) => index = Some(read),
-                Err(error) => self.report.add(Found::by(error)?, all.clone()),
+                Err(error) => broken_index.push(Broken::somewhere(error)?),
             }
         }
-        for broken in broken_rows {
-            let concern = match (&index, &broken.bytes) {
-                (Some(index), Some(bytes)) => {
+        let rows = Read {
+            blocks: self.block_check(entry, index.as_ref()),
+            ..Read::of(Some(Expected {
+                bytes: entry.plain_bytes,
+                hash: None,
+            }))
+        };
+        for broken in self.content(&entry.rows, rows).await? {
+            let concern = match (&index, &broken.place) {
+                (_, Place::Block(span)) => {
+                    let rows = u64::from(span.rows);
+                    rows_of(database, table, these(span.block, span.block), rows)
+                }
+                (Some(index), Place::Bytes(bytes)) => {
                     let (blocks, rows) = rows_in(index, bytes);
                     rows_of(database, table, blocks, rows)
                 }
@@ -170,29 +216,34 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// What compares the rows of an entry block by block.
+    fn block_check(&self, entry: &SegmentEntry, index: Option<&BlockIndex>) -> Option<BlockCheck> {
+        let of_index = entry.index.last()?.pack.path();
+        let index = index.filter(|_| self.depth == Depth::Decompress)?;
+        Some(BlockCheck::new(index, of_index))
+    }
+
     /// Reads all frames of a content.
     async fn content(
         &mut self,
         runs: &[FrameRun],
-        expected: Option<(u64, ContentHash)>,
+        mut read: Read,
     ) -> Result<Vec<Broken>, VaultError> {
         let mut broken = Vec::new();
-        let mut read = Read::default();
         for run in runs {
             let mut rest = Some(*run);
             while let Some(run) = rest {
                 rest = self.some_frames(run, &mut read, &mut broken).await?;
             }
         }
-        let hashed = self.depth == Depth::Decompress && broken.is_empty();
-        if let Some(expected) = expected.filter(|_| hashed) {
+        broken.extend(read.end());
+        if self.depth == Depth::Decompress && broken.is_empty() {
             let last = runs.last().map(|run| run.pack);
-            let at = read.at.unwrap_or(0);
-            if let Err(error) = whole(expected, at, &read.hash, last) {
-                broken.push(Broken {
-                    found: Found::by(error)?,
-                    bytes: None,
-                });
+            if let Some(expected) = read.expected {
+                let at = read.at.unwrap_or(0);
+                if let Err(error) = whole(expected, at, Some(&read.hash), last) {
+                    broken.push(Broken::somewhere(error)?);
+                }
             }
         }
         Ok(broken)
@@ -209,10 +260,9 @@ impl Check<'_> {
         let (batch, sealed) = match vault.read_batch(&run).await {
             Ok(read) => read,
             Err(error) => {
-                let found = Found::by(error)?;
-                broken.push(Broken { found, bytes: None });
+                broken.push(Broken::somewhere(error)?);
                 // Nobody knows how long these frames are.
-                read.at = None;
+                (read.at, read.blocks) = (None, None);
                 return Ok(None);
             }
         };
@@ -220,17 +270,16 @@ impl Check<'_> {
         let stored = batch.stored();
         match sealed {
             Ok(sealed) => {
-                let (depth, hash) = (self.depth, std::mem::take(&mut read.hash));
-                let at = read.at;
-                let checked = on_cpu(move || frames(&batch, &sealed, depth, at, hash)).await?;
+                let (depth, so_far) = (self.depth, std::mem::take(read));
+                let checked = on_cpu(move || frames(&batch, &sealed, depth, so_far)).await?;
                 self.report.frames += u64::from(checked.frames);
                 broken.extend(checked.broken);
                 *read = checked.read;
             }
             Err(error) => {
                 let found = Found::by(error)?;
-                let bytes = read.pass(&batch);
-                broken.push(Broken { found, bytes });
+                let place = read.pass(&batch, broken);
+                broken.push(Broken { found, place });
             }
         }
         self.report.bytes += stored;
@@ -240,29 +289,62 @@ impl Check<'_> {
 }
 
 /// How far a content was read.
+#[derive(Default)]
 struct Read {
+    expected: Option<Expected>,
     /// The next byte of the content; `None`: it is not known any more.
     at: Option<u64>,
     hash: blake3::Hasher,
-}
-
-impl Default for Read {
-    fn default() -> Self {
-        Read {
-            at: Some(0),
-            hash: blake3::Hasher::new(),
-        }
-    }
+    /// For rows whose index could be read.
+    blocks: Option<BlockCheck>,
 }
 
 impl Read {
-    /// Passes over all frames of a batch; answers the bytes that they are.
-    fn pass(&mut self, batch: &Batch) -> Option<Range<u64>> {
-        let start = self.at?;
+    fn of(expected: Option<Expected>) -> Self {
+        Read {
+            expected,
+            at: Some(0),
+            ..Read::default()
+        }
+    }
+
+    /// Takes what a frame holds.
+    fn take(&mut self, content: &[u8], frame: (String, u32), broken: &mut Vec<Broken>) {
+        if self.expected.is_some_and(|expected| expected.hash.is_some()) {
+            self.hash.update(content);
+        }
+        let mut wrong = Vec::new();
+        if let Some(blocks) = &mut self.blocks {
+            blocks.take(content, frame, &mut wrong);
+        }
+        broken.extend(wrong.into_iter().map(Broken::block));
+    }
+
+    /// Blocks without rows may be left.
+    fn end(&mut self) -> Vec<Broken> {
+        let blocks = self.blocks.take();
+        let wrong = blocks.map(BlockCheck::end).unwrap_or_default();
+        wrong.into_iter().map(Broken::block).collect()
+    }
+
+    /// Passes over bytes that cannot be read; answers where they are.
+    fn skip(&mut self, bytes: u64, broken: &mut Vec<Broken>) -> Place {
+        let mut wrong = Vec::new();
+        if let Some(blocks) = &mut self.blocks {
+            blocks.skip(bytes, &mut wrong);
+        }
+        broken.extend(wrong.into_iter().map(Broken::block));
+        let Some(start) = self.at else {
+            return Place::Somewhere;
+        };
+        self.at = Some(start + bytes);
+        Place::Bytes(start..start + bytes)
+    }
+
+    /// The same for all frames of a batch.
+    fn pass(&mut self, batch: &Batch, broken: &mut Vec<Broken>) -> Place {
         let plain = (0..batch.count()).map(|place| u64::from(batch.at(place).plain));
-        let end = start + plain.sum::<u64>();
-        self.at = Some(end);
-        Some(start..end)
+        self.skip(plain.sum(), broken)
     }
 }
 
@@ -277,37 +359,34 @@ fn frames(
     batch: &Batch,
     sealed: &Bytes,
     depth: Depth,
-    mut at: Option<u64>,
-    mut hash: blake3::Hasher,
+    mut read: Read,
 ) -> Result<Checked, VaultError> {
     let mut broken = Vec::new();
     let mut decompressor = decompressor()?;
     let mut opened = Vec::new();
     for place in 0..batch.count() {
-        let end = at.map(|at| at + u64::from(batch.at(place).plain));
+        let plain = u64::from(batch.at(place).plain);
         let mut checked = batch.open(place, sealed, &mut opened);
         if checked.is_ok() && depth == Depth::Decompress {
             let content = batch.unpack(place, &opened, &mut decompressor);
-            checked = content.map(|content| {
-                hash.update(&content);
-            });
+            let frame = (batch.path().to_owned(), batch.number(place));
+            checked = content.map(|content| read.take(&content, frame, &mut broken));
         }
-        if let Err(error) = checked {
-            broken.push(Broken {
-                // Behind its seal a newer form is no flipped bit.
-                found: match error {
-                    newer @ VaultError::NewerFormat { .. } => return Err(newer),
-                    error => Found::by(error)?,
-                },
-                bytes: at.zip(end).map(|(start, end)| start..end),
-            });
+        match checked {
+            Ok(()) => read.at = read.at.map(|at| at + plain),
+            // Behind its seal a newer form is no flipped bit.
+            Err(newer @ VaultError::NewerFormat { .. }) => return Err(newer),
+            Err(error) => {
+                let found = Found::by(error)?;
+                let place = read.skip(plain, &mut broken);
+                broken.push(Broken { found, place });
+            }
         }
-        at = end;
     }
     Ok(Checked {
         frames: batch.count(),
         broken,
-        read: Read { at, hash },
+        read,
     })
 }
 
@@ -334,9 +413,13 @@ fn rows_in(index: &BlockIndex, bytes: &Range<u64>) -> (BlockRange, u64) {
         start = end;
     }
     let (first, last) = blocks.unwrap_or((0, 0));
-    let blocks = BlockRange {
+    (these(first, last), rows)
+}
+
+/// From one block to another, which is part of it.
+fn these(first: u32, last: u32) -> BlockRange {
+    BlockRange {
         start: first,
         end: last.checked_add(1),
-    };
-    (blocks, rows)
+    }
 }

@@ -266,7 +266,7 @@ async fn the_manifest_says_where_it_comes_from() {
     assert_eq!(contents.start.to_the_second(), "2026-01-31T02:00:00Z");
     assert_eq!(contents.end.to_the_second(), "2026-01-31T02:01:00Z");
     assert_eq!(contents.objects().count(), 6);
-    assert_eq!(contents.parent, None);
+    assert_eq!(contents.base, None);
     let states = rig.states().await;
     assert_eq!(states[&made.saveset.id()], SavesetState::Committed);
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{BlockIndex, BlockRange, BlockSpan};
+use model::{BlockRange, FRAME_BYTES};
 use vault::{
     ContentHash, PackWriter, Saveset, SavesetWriter, SealedPack, SegmentEntry, TableSheet,
     TableSize, Vault, VaultError, runs, write_patched_sheet,
@@ -62,33 +62,33 @@ pub struct Pen<'a> {
 impl Pen<'_> {
     /// An entry with all blocks of `rows`; as a segment those within the range.
     pub async fn entry(&mut self, range: BlockRange, rows: &Blocks) -> SegmentEntry {
-        let mut index = BlockIndex::new();
-        for (block, rows) in rows {
-            let span = BlockSpan {
-                block: *block,
-                bytes: rows.len() as u64,
-                rows: rows.len() as u32,
-            };
-            index.push(span).unwrap();
-        }
+        let blocks = rows.iter().map(|(block, rows)| (*block, &rows[..]));
+        let index = sample::index(blocks.map(|(block, rows)| (block, rows, rows.len() as u32)));
         let content: Vec<u8> = rows.values().flatten().copied().collect();
-        let mut stored = 0;
         let mut places = Vec::new();
         for frame in content.chunks(self.frame) {
             places.push(self.packs.append(frame).unwrap());
         }
-        let index_place = self.packs.append(&index.encode()).unwrap();
-        stored += places.iter().map(|p| u64::from(p.stored)).sum::<u64>();
+        let encoded = match rows.is_empty() {
+            true => Vec::new(),
+            false => index.encode(),
+        };
+        let mut index_places = Vec::new();
+        for frame in encoded.chunks(FRAME_BYTES) {
+            index_places.push(self.packs.append(frame).unwrap());
+        }
+        let all = places.iter().chain(&index_places);
+        let stored = all.map(|p| u64::from(p.stored)).sum();
         SegmentEntry {
             saveset: self.writer.saveset_id(),
             blocks: range,
             narrowed: false,
             rows: runs(&places),
             plain_bytes: content.len() as u64,
-            stored_bytes: stored + u64::from(index_place.stored),
+            stored_bytes: stored,
             row_count: index.rows(),
-            index: runs(&[index_place]),
-            hash: ContentHash::of(&content),
+            index: runs(&index_places),
+            hash: ContentHash::of(&encoded),
         }
     }
 

@@ -313,7 +313,7 @@ async fn a_reader_written_after_the_formats_page_reads_pins_tombstones_and_catal
     assert_eq!(
         pin,
         serde_json::json!({
-            "execution": "5.2", "saveset_id": 2, "base": 1,
+            "server_execution_id": "5.2", "saveset_id": 2, "base": 1,
             "pack_prefix": writer.pack_prefix().to_string(),
         })
     );

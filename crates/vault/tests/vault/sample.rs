@@ -178,16 +178,10 @@ async fn segment(
             writer.put_pack(pack).await?;
         }
     }
-    let mut index = BlockIndex::new();
-    for (block, piece) in rows.chunks(500).enumerate() {
-        let span = BlockSpan {
-            block: place * 100 + block as u32,
-            bytes: piece.len() as u64,
-            rows: 5,
-        };
-        index.push(span).unwrap();
-    }
-    let index_place = packs.append(&index.encode())?;
+    let blocks = (place * 100..).zip(rows.chunks(500));
+    let index = index(blocks.map(|(block, rows)| (block, rows, 5)));
+    let encoded = index.encode();
+    let index_place = packs.append(&encoded)?;
     let stored = places
         .iter()
         .chain([&index_place])
@@ -204,8 +198,24 @@ async fn segment(
         stored_bytes: stored.sum(),
         row_count: index.rows(),
         index: runs(&[index_place]),
-        hash: ContentHash::of(rows),
+        hash: ContentHash::of(&encoded),
     })
+}
+
+/// An index with hashes: of each block its number, its rows, and how many they are.
+pub fn index<'a>(blocks: impl Iterator<Item = (u32, &'a [u8], u32)>) -> BlockIndex {
+    let mut index = BlockIndex::new();
+    let mut hashes = Vec::new();
+    for (block, bytes, rows) in blocks {
+        let span = BlockSpan {
+            block,
+            bytes: bytes.len() as u64,
+            rows,
+        };
+        index.push(span).unwrap();
+        hashes.push(*blake3::hash(bytes).as_bytes().first_chunk().unwrap());
+    }
+    index.with_hashes(hashes).unwrap()
 }
 
 /// A whole database of at most one table, and of one object.
@@ -250,7 +260,7 @@ pub fn draft(
     };
     ManifestDraft {
         run_type: RunType::Full,
-        parent: None,
+        base: None,
         job_id: JobId::new(34).unwrap(),
         job_name: "nightly".to_owned(),
         execution,
