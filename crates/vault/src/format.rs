@@ -25,5 +25,8 @@ const _: () = {
         }
         place += 1;
     }
-    assert!(newest == FORMAT, "FORMAT is the newest version that an object carries");
+    assert!(
+        newest == FORMAT,
+        "FORMAT is the newest version that an object carries"
+    );
 };

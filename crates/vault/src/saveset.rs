@@ -71,9 +71,7 @@ impl Saveset {
             let path = manifest_path(id);
             match open(&keys, &path, &object, MAX_MANIFEST_BYTES)? {
                 (Kind::Manifest, plain) => checked(id, &path, &plain),
-                (Kind::Tombstone, plain) => {
-                    Err(Tombstone::read(&path, &plain)?.into_error(id))
-                }
+                (Kind::Tombstone, plain) => Err(Tombstone::read(&path, &plain)?.into_error(id)),
                 (Kind::Pin | Kind::Catalog | Kind::Moves, _) => Err(VaultError::damaged(
                     path,
                     "it is neither a manifest nor a tombstone",

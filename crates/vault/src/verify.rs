@@ -11,8 +11,7 @@ use crate::damage::Found;
 use crate::pack_reader::{Expected, on_cpu, whole};
 use crate::saveset_writer::manifest_path;
 use crate::{
-    Concern, Depth, FrameRun, ManifestTable, Saveset, SegmentEntry, Vault, VaultError,
-    VerifyReport,
+    Concern, Depth, FrameRun, ManifestTable, Saveset, SegmentEntry, Vault, VaultError, VerifyReport,
 };
 
 impl Vault {
@@ -310,7 +309,10 @@ impl Read {
 
     /// Takes what a frame holds.
     fn take(&mut self, content: &[u8], frame: (String, u32), broken: &mut Vec<Broken>) {
-        if self.expected.is_some_and(|expected| expected.hash.is_some()) {
+        if self
+            .expected
+            .is_some_and(|expected| expected.hash.is_some())
+        {
             self.hash.update(content);
         }
         let mut wrong = Vec::new();

@@ -38,10 +38,10 @@ fn referred(kept: &[Made]) -> u64 {
         let own = sheet.stored_bytes - made.sheet.stored_bytes();
         all.insert((sheet.runs[0].pack, sheet.runs[0].first), own);
         for entry in made.sheet.entries() {
-            all.insert(
-                (entry.index[0].pack, entry.index[0].first),
-                entry.stored_bytes,
-            );
+            let Some(index) = entry.index.first() else {
+                continue;
+            };
+            all.insert((index.pack, index.first), entry.stored_bytes);
         }
     }
     all.values().sum()

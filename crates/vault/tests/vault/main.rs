@@ -5,6 +5,7 @@
     reason = "in a test a panic is how a fixture fails, and a race's tally goes to its log"
 )]
 
+mod any_patches;
 mod azure;
 mod commit;
 mod compact;
@@ -12,8 +13,10 @@ mod concurrent;
 mod crash;
 mod damage;
 mod delta;
+mod everything;
 mod flip;
 mod format;
+mod members;
 mod musts;
 mod patches;
 mod reader;
@@ -23,4 +26,5 @@ mod s3;
 mod sample;
 mod shifted_clock;
 mod sweep;
+mod two_readers;
 mod verify;

@@ -1,22 +1,41 @@
 //! A second reader, written after `docs/saveset-format.md` alone: it uses nothing of this crate. If
 //! what is written here changes, that page and the format version must change with it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bytes::Bytes;
-use model::{BlockIndex, ExposeSecret};
 use serde_json::Value;
-use vault::RowCursor;
-
-use crate::sample::{self, Keys, content, execution, memory, objects};
 
 /// The objects of a vault, and its data key.
-struct Reader {
+pub struct Reader {
     objects: BTreeMap<String, Bytes>,
     vault_id: Vec<u8>,
     key_id: Vec<u8>,
     data_key: Vec<u8>,
+    /// Section 8: for frames that were moved, where they lie now.
+    moved: BTreeMap<Frame, Frame>,
+    /// Packs that were read already.
+    packs: RefCell<BTreeMap<String, Rc<Vec<Vec<u8>>>>>,
+}
+
+/// A frame, by its pack and its number there.
+type Frame = (String, u64);
+
+/// Section 6: an entry of a sheet, with the rows of each block of its index and how many they are.
+struct Entry {
+    saveset: u64,
+    start: u32,
+    end: Option<u32>,
+    blocks: BTreeMap<u32, (Vec<u8>, u64)>,
+}
+
+impl Entry {
+    fn holds(&self, block: u32) -> bool {
+        block >= self.start && self.end.is_none_or(|end| block < end)
+    }
 }
 
 fn derive(context: &str, parts: &[&[u8]]) -> Vec<u8> {
@@ -142,9 +161,41 @@ fn recovery_key(text: &str) -> Vec<u8> {
     bits[..256].chunks(8).map(byte).collect()
 }
 
+/// Section 6: a LEB128 number.
+fn number(bytes: &mut &[u8]) -> u64 {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = bytes[0];
+        *bytes = &bytes[1..];
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return number;
+        }
+    }
+    panic!("a number of more than ten bytes");
+}
+
+/// Section 6: of an index, each block with the length of its rows, their number and their hash.
+fn blocks_of_index(mut bytes: &[u8]) -> Vec<(u32, usize, u64, Vec<u8>)> {
+    let head = number(&mut bytes);
+    assert_eq!(head % 2, 1, "without hashes");
+    let mut block = 0;
+    let mut blocks = Vec::new();
+    for _ in 0..head / 2 {
+        block += number(&mut bytes) as u32;
+        let length = number(&mut bytes) as usize;
+        blocks.push((block, length, number(&mut bytes)));
+    }
+    assert!(blocks.is_sorted_by(|(one, ..), (next, ..)| one < next));
+    assert_eq!(bytes.len(), 16 * blocks.len());
+    let hashes = bytes.chunks(16).map(<[u8]>::to_vec);
+    let blocks = blocks.into_iter().zip(hashes);
+    blocks.map(|((b, l, r), hash)| (b, l, r, hash)).collect()
+}
+
 impl Reader {
     /// Sections 2 and 3.
-    fn new(objects: BTreeMap<String, Bytes>, recovery: &str) -> Reader {
+    pub fn new(objects: BTreeMap<String, Bytes>, recovery: &str) -> Reader {
         let vault: Value = serde_json::from_slice(&objects["vault.json"]).unwrap();
         assert_eq!(vault["format"], 1);
         assert_eq!(
@@ -161,16 +212,41 @@ impl Reader {
         let wrapping = derive(context, &[&recovery_key(recovery), &vault_id, &key_id]);
         let bound = [&vault_id[..], &key_id].concat();
         let data_key = open(&wrapping, 0, bound, &bytes_of(&key["by_recovery_key"]));
-        Reader {
+        let mut reader = Reader {
             objects,
             vault_id,
             key_id,
             data_key,
+            moved: BTreeMap::new(),
+            packs: RefCell::default(),
+        };
+        reader.moved = reader.last_moves();
+        reader
+    }
+
+    /// Section 8: the list of moved frames with the highest number.
+    fn last_moves(&self) -> BTreeMap<Frame, Frame> {
+        let numbers = self
+            .paths("moves/")
+            .map(|path| path["moves/".len()..].parse::<u64>());
+        let Some(highest) = numbers.map(Result::unwrap).max() else {
+            return BTreeMap::new();
+        };
+        let list = self.json(&format!("moves/{highest}"), 5);
+        assert_eq!(list["format"], 1);
+        let mut moved = BTreeMap::new();
+        for run in list["moved"].as_array().unwrap() {
+            let ((from, first), (to, to_first)) = (frame(&run["from"]), frame(run));
+            for step in 0..run["from"]["count"].as_u64().unwrap() {
+                let before = (from.clone(), first + step);
+                moved.insert(before, (to.clone(), to_first + step));
+            }
         }
+        moved
     }
 
     /// Section 4: the kind and the content of a sealed object.
-    fn sealed(&self, path: &str) -> (u8, Vec<u8>) {
+    pub fn sealed(&self, path: &str) -> (u8, Vec<u8>) {
         let object = &self.objects[path];
         let (header, sealed) = object.split_at(64);
         assert_eq!(&header[..8], b"BSSEAL\r\n");
@@ -185,14 +261,42 @@ impl Reader {
         (header[9], unpack(&opened, u32_at(header, 12)))
     }
 
-    fn json(&self, path: &str, kind: u8) -> Value {
+    /// The same object with another content, under a seal of its own.
+    pub fn sealed_again(&self, path: &str, content: &[u8]) -> Vec<u8> {
+        let mut header = self.objects[path][..64].to_vec();
+        header[12..16].copy_from_slice(&(content.len() as u32).to_le_bytes());
+        header[32..48].copy_from_slice(&blake3::hash(content).as_bytes()[..16]);
+        let context = "Backstay vault format 1: key of a sealed object";
+        let key = derive(context, &[&self.data_key, &header[32..48]]);
+        let packed = zstd::bulk::compress(content, 1).unwrap();
+        let mut sealed = [&blake3::hash(content).as_bytes()[..], &packed].concat();
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).unwrap());
+        let bound = Aad::from([&header, path.as_bytes()].concat());
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        key.seal_in_place_append_tag(nonce, bound, &mut sealed)
+            .unwrap();
+        [header, sealed].concat()
+    }
+
+    pub fn json(&self, path: &str, kind: u8) -> Value {
         let (found, plain) = self.sealed(path);
         assert_eq!(found, kind);
         serde_json::from_slice(&plain).unwrap()
     }
 
     /// Section 5: all frames of a pack.
-    fn pack(&self, id: &str) -> Vec<Vec<u8>> {
+    pub fn pack(&self, id: &str) -> Rc<Vec<Vec<u8>>> {
+        if let Some(known) = self.packs.borrow().get(id) {
+            return known.clone();
+        }
+        let frames = Rc::new(self.frames(id));
+        self.packs
+            .borrow_mut()
+            .insert(id.to_owned(), frames.clone());
+        frames
+    }
+
+    fn frames(&self, id: &str) -> Vec<Vec<u8>> {
         let object = &self.objects[&format!("packs/{}/{id}", &id[30..])];
         let (body, trailer) = object.split_at(object.len() - 64);
         assert_eq!(&trailer[56..], b"BSPACK\r\n");
@@ -241,10 +345,14 @@ impl Reader {
     fn runs(&self, runs: &Value) -> Vec<u8> {
         let mut all = Vec::new();
         for run in runs.as_array().unwrap() {
-            let first = run["first"].as_u64().unwrap() as usize;
-            let count = run["count"].as_u64().unwrap() as usize;
-            let frames = self.pack(run["pack"].as_str().unwrap());
-            all.extend(frames[first..first + count].concat());
+            let (pack, first) = frame(run);
+            let count = run["count"].as_u64().unwrap();
+            assert!(count > 0);
+            for number in first..first + count {
+                let at = (pack.clone(), number);
+                let (pack, number) = self.moved.get(&at).unwrap_or(&at);
+                all.extend_from_slice(&self.pack(pack)[*number as usize]);
+            }
         }
         all
     }
@@ -255,123 +363,148 @@ impl Reader {
         assert_eq!(blake3::hash(&all).to_hex().as_str(), hash.as_str().unwrap());
         all
     }
-}
 
-#[tokio::test]
-async fn a_reader_written_after_the_formats_page_reads_every_row() {
-    let (store, keys) = (memory(), Keys::new());
-    let vault = keys.create(store.clone()).await;
-    sample::write(&vault, 1, 77).await.unwrap();
-    let written_down = keys.recovery.to_text();
-    let reader = Reader::new(objects(&*store, "").await, written_down.expose_secret());
-
-    let manifest = reader.json("manifests/1", 1);
-    assert_eq!(
-        (&manifest["format"], &manifest["saveset_id"]),
-        (&1.into(), &1.into())
-    );
-    let databases = manifest["contents"]["databases"].as_array().unwrap();
-    assert_eq!(databases.len(), 1);
-    let database = &databases[0];
-    assert_eq!(database["name"], "shop");
-    assert_eq!(
-        database["selection"],
-        serde_json::json!({"database": "shop", "scope": {"whole": {"exclude": []}}})
-    );
-    assert_eq!(database["objects"][0]["table"], 0);
-    let mut found = BTreeMap::new();
-    for part in database["dictionary"].as_array().unwrap() {
-        let bytes = reader.hashed(&part["runs"], &part["plain_bytes"], &part["hash"]);
-        found.insert(part["name"].as_str().unwrap().to_owned(), bytes);
-    }
-    let sheet = &database["tables"][0]["sheet"];
-    let sheet = reader.hashed(&sheet["runs"], &sheet["bytes"], &sheet["hash"]);
-    let sheet: Value = serde_json::from_slice(&sheet).unwrap();
-    assert_eq!(sheet["patches"], serde_json::json!([]));
-    for (place, segment) in sheet["segments"].as_array().unwrap().iter().enumerate() {
-        let rows = reader.hashed(&segment["rows"], &segment["plain_bytes"], &segment["hash"]);
-        let index = BlockIndex::decode(&reader.runs(&segment["index"])).unwrap();
-        assert_eq!(index.bytes(), rows.len() as u64);
-        found.insert(format!("rows {place}"), rows);
-    }
-    assert_eq!(found, content(77));
-}
-
-#[tokio::test]
-async fn a_reader_written_after_the_formats_page_reads_pins_tombstones_and_catalogs() {
-    let (store, keys) = (memory(), Keys::new());
-    let vault = keys.create(store.clone()).await;
-    let text = keys.recovery.to_text();
-    let base = sample::write(&vault, 1, 1).await.unwrap().id();
-    let writer = vault.begin(execution(5, 2), Some(base)).await.unwrap();
-    vault
-        .put_catalog(execution(5, 2).execution, b"rows".to_vec())
-        .await
-        .unwrap();
-    let reader = Reader::new(objects(&*store, "").await, text.expose_secret());
-    let pin = reader.json("pins/5", 3);
-    assert_eq!(
-        pin,
-        serde_json::json!({
-            "server_execution_id": "5.2", "saveset_id": 2, "base": 1,
-            "pack_prefix": writer.pack_prefix().to_string(),
-        })
-    );
-    assert_eq!(reader.sealed("catalog/5"), (4, b"rows".to_vec()));
-    writer.abandon("it was aborted").await.unwrap();
-    vault.drop_saveset(base).await.unwrap();
-    let reader = Reader::new(objects(&*store, "").await, text.expose_secret());
-    let tombstone = |id: u64, cause: &str, reason: &str| serde_json::json!({"format": 1, "saveset_id": id, "cause": cause, "reason": reason});
-    let dropped = "it was dropped by retention";
-    assert_eq!(
-        reader.json("manifests/1", 2),
-        tombstone(1, "dropped", dropped)
-    );
-    assert_eq!(
-        reader.json("manifests/2", 2),
-        tombstone(2, "dead", "it was aborted")
-    );
-}
-
-/// Rows as COPY BINARY gives them: a number, a number or null, always null, a text, no bytes.
-fn rows() -> Vec<u8> {
-    let mut rows = Vec::new();
-    for row in 0..3000_u32 {
-        let field = |value: Option<&[u8]>| match value {
-            None => u32::MAX.to_be_bytes().to_vec(),
-            Some(value) => [&(value.len() as u32).to_be_bytes()[..], value].concat(),
+    /// Section 6: a segment or patch.
+    fn entry(&self, entry: &Value) -> Entry {
+        let index = self.runs(&entry["index"]);
+        assert_eq!(blake3::hash(&index).to_hex().as_str(), entry["hash"]);
+        let rows = self.runs(&entry["rows"]);
+        assert_eq!(rows.len() as u64, entry["plain_bytes"].as_u64().unwrap());
+        let of_index = match index.is_empty() {
+            true => Vec::new(),
+            false => blocks_of_index(&index),
         };
-        rows.extend(5_u16.to_be_bytes());
-        rows.extend(field(Some(&u64::from(row).to_be_bytes())));
-        rows.extend(field((row % 3 > 0).then_some(&row.to_be_bytes()[..])));
-        rows.extend(field(None));
-        rows.extend(field(Some("a text".repeat(row as usize % 9).as_bytes())));
-        rows.extend(field(Some(b"")));
+        let (mut rest, mut row_count) = (&rows[..], 0);
+        let mut blocks = BTreeMap::new();
+        for (block, length, count, hash) in of_index {
+            let (own, later) = rest.split_at(length);
+            assert_eq!(blake3::hash(own).as_bytes()[..16], hash, "block {block}");
+            blocks.insert(block, (own.to_vec(), count));
+            rest = later;
+            row_count += count;
+        }
+        assert!(rest.is_empty());
+        assert_eq!(row_count, entry["row_count"].as_u64().unwrap());
+        let range = &entry["blocks"];
+        let mut entry_read = Entry {
+            saveset: entry["saveset_id"].as_u64().unwrap(),
+            start: range["start"].as_u64().unwrap() as u32,
+            end: range["end"].as_u64().map(|end| end as u32),
+            blocks,
+        };
+        let mut within = std::mem::take(&mut entry_read.blocks);
+        let all = within.len();
+        within.retain(|block, _| entry_read.holds(*block));
+        assert!(within.len() == all || entry["narrowed"] == true);
+        Entry {
+            blocks: within,
+            ..entry_read
+        }
     }
-    rows
+
+    /// Section 6: the rows that the table has, and how many.
+    fn table(&self, sheet: &Value) -> (Vec<u8>, u64) {
+        let entries = |of: &Value| -> Vec<Entry> {
+            let entries = of.as_array().unwrap().iter();
+            entries.map(|entry| self.entry(entry)).collect()
+        };
+        let (segments, patches) = (entries(&sheet["segments"]), entries(&sheet["patches"]));
+        let (mut rows, mut row_count) = (Vec::new(), 0);
+        for mut segment in segments {
+            let mut blocks = std::mem::take(&mut segment.blocks);
+            for patch in patches.iter().filter(|p| p.saveset > segment.saveset) {
+                let listed = patch
+                    .blocks
+                    .iter()
+                    .filter(|(block, _)| segment.holds(**block));
+                blocks.extend(listed.map(|(block, rows)| (*block, rows.clone())));
+            }
+            for (own, count) in blocks.into_values() {
+                rows.extend(own);
+                row_count += count;
+            }
+        }
+        (rows, row_count)
+    }
+
+    /// Section 10: the manifests of all savesets that are there.
+    pub fn manifests(&self) -> BTreeMap<String, Value> {
+        let mut manifests = BTreeMap::new();
+        for path in self.paths("manifests/") {
+            if self.sealed(path).0 == 1 {
+                let manifest = self.json(path, 1);
+                assert_eq!(manifest["format"], 1);
+                let id = &path["manifests/".len()..];
+                assert_eq!(manifest["saveset_id"].to_string(), id);
+                manifests.insert(id.to_owned(), manifest);
+            }
+        }
+        manifests
+    }
+
+    fn paths<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = &'a str> {
+        let paths = self.objects.keys().map(String::as_str);
+        paths.filter(move |path| path.starts_with(folder))
+    }
+
+    /// Everything that can be read of the vault, each by a name that says what it is.
+    pub fn everything(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut all = BTreeMap::new();
+        for path in self.paths("manifests/") {
+            if self.sealed(path).0 == 2 {
+                let tombstone = self.json(path, 2);
+                let of = |member: &str| tombstone[member].as_str().unwrap().to_owned();
+                let text = format!("{}: {}", of("cause"), of("reason"));
+                all.insert(
+                    format!("tombstone {}", tombstone["saveset_id"]),
+                    text.into_bytes(),
+                );
+            }
+        }
+        for path in self.paths("catalog/") {
+            let (kind, content) = self.sealed(path);
+            assert_eq!(kind, 4);
+            all.insert(path.replace('/', " "), content);
+        }
+        for (id, manifest) in self.manifests() {
+            for database in manifest["contents"]["databases"].as_array().unwrap() {
+                let of = format!(
+                    "saveset {id}, database {}",
+                    database["name"].as_str().unwrap()
+                );
+                for part in database["dictionary"].as_array().unwrap() {
+                    let bytes = self.hashed(&part["runs"], &part["plain_bytes"], &part["hash"]);
+                    all.insert(
+                        format!("{of}, part {}", part["name"].as_str().unwrap()),
+                        bytes,
+                    );
+                }
+                for table in database["tables"].as_array().unwrap() {
+                    let name = table["plan"]["name"].as_str().unwrap();
+                    all.insert(format!("{of}, table {name}"), self.rows(table));
+                }
+            }
+        }
+        all
+    }
+
+    /// A table of a manifest.
+    fn rows(&self, table: &Value) -> Vec<u8> {
+        let sheet = &table["sheet"];
+        let (rows, row_count) = match sheet.is_null() {
+            true => (Vec::new(), 0),
+            false => {
+                let text = self.hashed(&sheet["runs"], &sheet["bytes"], &sheet["hash"]);
+                self.table(&serde_json::from_slice(&text).unwrap())
+            }
+        };
+        assert_eq!(table["row_count"], row_count);
+        assert_eq!(table["plain_bytes"], rows.len());
+        rows
+    }
 }
 
-#[tokio::test]
-async fn a_reader_written_after_the_formats_page_reads_rows_laid_out_by_columns() {
-    let (store, keys) = (memory(), Keys::new());
-    let vault = keys.create(store.clone()).await;
-    let writer = vault.begin(execution(1, 1), None).await.unwrap();
-    let (rows, mut cursor) = (rows(), RowCursor::new());
-    let mut packs = writer.pack_writer().unwrap();
-    let mut stored = 0;
-    for frame in rows.chunks(50_021) {
-        stored += packs.append_rows(frame, &mut cursor).unwrap().stored;
-    }
-    let pack = packs.take().unwrap().unwrap();
-    let id = pack.id().to_string();
-    writer.put_pack(pack).await.unwrap();
-    assert!(
-        (stored as usize) < rows.len() / 12,
-        "{stored} of {}",
-        rows.len()
-    );
-
-    let text = keys.recovery.to_text();
-    let reader = Reader::new(objects(&*store, "").await, text.expose_secret());
-    assert_eq!(reader.pack(&id).concat(), rows);
+fn frame(run: &Value) -> Frame {
+    let pack = run["pack"].as_str().unwrap().to_owned();
+    (pack, run["first"].as_u64().unwrap())
 }

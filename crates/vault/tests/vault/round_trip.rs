@@ -60,9 +60,12 @@ fn any_entry() -> impl Strategy<Value = SegmentEntry> {
                 rows: filled.then(|| run(number / 4, 2)).into_iter().collect(),
                 plain_bytes: u64::from(filled) * u64::from(number) * 7,
                 stored_bytes: u64::from(number),
-                row_count: u64::from(number) / 3,
+                row_count: u64::from(filled) * u64::from(number),
                 index: filled.then(|| run(number / 4 + 2, 1)).into_iter().collect(),
-                hash: ContentHash::from_bytes(hash),
+                hash: match filled {
+                    true => ContentHash::from_bytes(hash),
+                    false => ContentHash::of(&[]),
+                },
             }
         })
 }

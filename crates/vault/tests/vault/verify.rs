@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use model::ObjectName;
+use model::{BlockIndex, BlockRange, ObjectName};
 use object_store::ObjectStore;
 use testkit::{Fault, FaultyStore, Operation, Rule, Times};
-use vault::{Concern, Damage, Depth, FrameRun, Saveset, Vault, VaultError, VerifyReport};
+use vault::{
+    Concern, ContentHash, Damage, Depth, FrameRun, Saveset, SegmentEntry, TableSheet, Vault,
+    VaultError, VerifyReport, runs, write_sheet,
+};
 
-use crate::sample::{self, FRAME, Keys, SHORT, memory, objects, put, remove, saveset_id};
+use crate::sample::{
+    self, FRAME, Keys, SHORT, execution, memory, noise, objects, put, remove, saveset_id,
+};
 
 const DEPTHS: [Depth; 2] = [Depth::Authenticate, Depth::Decompress];
 
@@ -238,4 +243,131 @@ async fn a_store_that_cannot_be_reached_is_an_error_and_no_damage() {
     }
     let report = saveset.verify(Depth::Decompress, &|_| ()).await.unwrap();
     assert!(report.is_sound());
+}
+
+/// A table of one segment: four blocks of 300 bytes, the last but one without rows, in frames of 400.
+async fn with_index(
+    vault: &Vault,
+    number: i64,
+    index: &BlockIndex,
+    hash: Option<ContentHash>,
+) -> Saveset {
+    let writer = vault.begin(execution(number, 1), None).await.unwrap();
+    let mut packs = writer.pack_writer().unwrap();
+    let rows = blocks().concat();
+    let frames = rows.chunks(400);
+    let places: Vec<_> = frames.map(|frame| packs.append(frame).unwrap()).collect();
+    let encoded = index.encode();
+    let of_index = packs.append(&encoded).unwrap();
+    let stored = places
+        .iter()
+        .chain([&of_index])
+        .map(|p| u64::from(p.stored));
+    let entry = SegmentEntry {
+        saveset: writer.saveset_id(),
+        blocks: BlockRange::ALL,
+        narrowed: false,
+        rows: runs(&places),
+        plain_bytes: rows.len() as u64,
+        stored_bytes: stored.sum(),
+        row_count: 16,
+        index: runs(&[of_index]),
+        hash: hash.unwrap_or_else(|| ContentHash::of(&encoded)),
+    };
+    let sheet = TableSheet {
+        segments: vec![entry],
+        patches: Vec::new(),
+    };
+    let mut never = |_| panic!("it fills no pack");
+    let written = write_sheet(&sheet, &mut packs, &mut never).unwrap();
+    writer
+        .put_pack(packs.take().unwrap().unwrap())
+        .await
+        .unwrap();
+    let draft = sample::draft(writer.execution(), Vec::new(), Some((sheet, written)));
+    writer.commit(draft).await.unwrap()
+}
+
+fn blocks() -> [Vec<u8>; 4] {
+    [1, 2, 3, 4].map(|seed| noise(seed, if seed == 3 { 0 } else { 300 }))
+}
+
+fn right_index() -> BlockIndex {
+    let blocks = blocks();
+    let of = blocks.iter().enumerate();
+    sample::index(of.map(|(block, rows)| (10 * block as u32, &rows[..], 4)))
+}
+
+fn without_hashes(index: &BlockIndex) -> BlockIndex {
+    let mut bare = BlockIndex::new();
+    for span in index.spans() {
+        bare.push(*span).unwrap();
+    }
+    bare
+}
+
+#[tokio::test]
+async fn must_23_a_block_whose_rows_are_not_those_of_its_index_is_named_by_a_thorough_verification()
+{
+    let vault = Keys::new().create(memory()).await;
+    let right = right_index();
+    let sound = with_index(&vault, 1, &right, None).await;
+    for depth in DEPTHS {
+        assert!(sound.verify(depth, &|_| ()).await.unwrap().is_sound());
+    }
+    // Where the rows of the block begin: bytes 0, 300, none, 600, in frames of 400 bytes.
+    let begin = [Some(0), Some(0), None, Some(1)];
+    for (place, frame) in begin.into_iter().enumerate() {
+        let mut hashes = right.hashes().unwrap().to_vec();
+        hashes[place][15] ^= 1;
+        let wrong = without_hashes(&right).with_hashes(hashes).unwrap();
+        let saveset = with_index(&vault, 2 + place as i64, &wrong, None).await;
+        assert!(
+            saveset
+                .verify(Depth::Authenticate, &|_| ())
+                .await
+                .unwrap()
+                .is_sound()
+        );
+        let report = saveset.verify(Depth::Decompress, &|_| ()).await.unwrap();
+        let damage = one(&report);
+        let sheet = saveset.sheet(0, 0).await.unwrap();
+        assert_eq!(damage.object, path(&sheet.segments[0].rows[0]));
+        assert_eq!(damage.frame, frame);
+        let block = 10 * place as u32;
+        assert_eq!(
+            damage.what,
+            format!("the rows of block {block} are not those of its index (BLAKE3)")
+        );
+        let (database, table) = orders();
+        let rows = Concern::Rows {
+            database,
+            table,
+            blocks: BlockRange {
+                start: block,
+                end: Some(block + 1),
+            },
+            rows: 4,
+        };
+        assert_eq!(damage.concerns, [rows]);
+    }
+}
+
+#[tokio::test]
+async fn must_23_an_index_that_is_not_the_entrys_or_has_no_hashes_is_refused() {
+    let vault = Keys::new().create(memory()).await;
+    let right = right_index();
+    let bare = without_hashes(&right);
+    let other = Some(ContentHash::of(b"another"));
+    let cases = [(&right, other, "(BLAKE3)"), (&bare, None, "no hashes")];
+    for (number, (index, hash, why)) in (1..).zip(cases) {
+        let saveset = with_index(&vault, number, index, hash).await;
+        let sheet = saveset.sheet(0, 0).await.unwrap();
+        let error = saveset.index(&sheet.segments[0]).await.unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        for depth in DEPTHS {
+            let report = saveset.verify(depth, &|_| ()).await.unwrap();
+            assert!(one(&report).what.contains(why), "{report:?}");
+        }
+    }
 }
