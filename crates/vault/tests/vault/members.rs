@@ -30,8 +30,9 @@ const OPAQUE: [&str; 2] = ["facts", "scope"];
 
 /// A path without numbers: `databases[].tables[].plan`.
 fn may_be_absent(path: &str) -> bool {
-    let ends = |end: &&str| path == *end || path.ends_with(&format!(".{end}"));
-    MAY_BE_ABSENT.iter().any(|end| ends(&end))
+    let suffixes = MAY_BE_ABSENT.map(|end| format!(".{end}"));
+    let dotted = format!(".{path}");
+    suffixes.iter().any(|end| dotted.ends_with(end))
 }
 
 /// Every member below a value, by its JSON pointer and its path.
