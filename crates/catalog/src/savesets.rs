@@ -294,6 +294,24 @@ impl Catalog {
         Ok(())
     }
 
+    /// Takes a decision of [`Catalog::condemn_saveset`] back: the vault does not let the saveset go.
+    /// One that is deleted stays so.
+    pub async fn reprieve_saveset(
+        &self,
+        site: &SiteId,
+        saveset: SavesetId,
+    ) -> Result<(), CatalogError> {
+        sqlx::query(
+            "UPDATE saveset SET condemned_at = NULL
+             WHERE site_id = $1 AND saveset_id = $2 AND deleted_at IS NULL",
+        )
+        .bind(site.as_str())
+        .bind(saveset.get())
+        .execute(self.database().write())
+        .await?;
+        Ok(())
+    }
+
     /// Savesets whose deletion was decided and has not been finished, as after a crash.
     pub async fn condemned_savesets(&self) -> Result<Vec<SavesetRecord>, CatalogError> {
         let rows: Vec<SavesetRow> = sqlx::query_as(select_savesets!(

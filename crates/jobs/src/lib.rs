@@ -62,6 +62,7 @@ pub use prepare::Preparation;
 pub use registry::Registry;
 pub use restore::{RestoreDraft, Restored, restore_job};
 pub use site::NewSite;
+pub use sweep::Tidied;
 
 /// How the runner behaves.
 #[derive(Debug, Clone)]
@@ -72,6 +73,8 @@ pub struct Settings {
     pub attempts: u32,
     /// How long an execution's lease lasts without renewal.
     pub lease: Duration,
+    /// How often it is looked whether a vault's daily sweep is due.
+    pub look_for_sweeps: Duration,
 }
 
 impl Default for Settings {
@@ -80,6 +83,7 @@ impl Default for Settings {
             parallel_executions: 8,
             attempts: 5,
             lease: Duration::from_secs(60),
+            look_for_sweeps: Duration::from_secs(60),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use catalog::{CatalogError, Ending, Execution, Page, SavesetRecord, SiteRecord};
 use fail::fail_point;
 use model::{Blame, ExecutionStatus, Fault, JobType, RunEvent, SavesetId};
-use vault::{DeadOrAlive, SavesetState};
+use vault::{DeadOrAlive, SavesetState, VaultError};
 
 use crate::run_backup::record_of;
 use crate::{Inner, Jobs, JobsError, words};
@@ -220,7 +220,13 @@ impl Inner {
         for (saveset, record) in known {
             match states.get(&saveset) {
                 Some(SavesetState::Committed) if record.is_condemned => {
-                    self.drop_condemned(&vault, id, saveset).await?;
+                    match self.drop_condemned(&vault, id, saveset).await {
+                        // It stays, and can be deleted again later.
+                        Err(error @ JobsError::Vault(VaultError::StillNeeded { .. })) => {
+                            tracing::error!(site = %id, %saveset, "a deletion is not finished: {error}");
+                        }
+                        other => other?,
+                    }
                 }
                 Some(SavesetState::Committed) => {}
                 // It may be mended from a copy of the vault; calling it gone would hide that.

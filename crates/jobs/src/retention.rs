@@ -5,7 +5,7 @@ use std::sync::Arc;
 use catalog::CatalogError;
 use fail::fail_point;
 use model::{Fault, JobId, Progress, SavesetId, SiteId};
-use vault::Vault;
+use vault::{Vault, VaultError};
 
 use crate::rules::retention::{Copy, surplus};
 use crate::{Inner, JobsError, words};
@@ -69,13 +69,18 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             }
             fail_point!("jobs::a-saveset-is-condemned");
-            self.drop_condemned(vault, site, saveset).await?;
-            dropped += 1;
+            match self.drop_condemned(vault, site, saveset).await {
+                Ok(()) => dropped += 1,
+                // The same: a run builds on it.
+                Err(JobsError::Vault(VaultError::StillNeeded { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(dropped)
     }
 
-    /// The manifest goes first; a crash before the catalog follows is finished at the next start.
+    /// The manifest goes first; a crash before the catalog follows is finished at the next start. Where
+    /// the vault says that a run builds on the saveset, it is not condemned any more.
     pub(crate) async fn drop_condemned(
         &self,
         vault: &Vault,
@@ -83,7 +88,13 @@ impl Inner {
         saveset: SavesetId,
     ) -> Result<(), JobsError> {
         self.stop_verification(site, saveset);
-        vault.drop_saveset(saveset).await?;
+        match vault.drop_saveset(saveset).await {
+            Err(needed @ VaultError::StillNeeded { .. }) => {
+                self.catalog.reprieve_saveset(site, saveset).await?;
+                return Err(needed.into());
+            }
+            other => other?,
+        }
         fail_point!("jobs::a-condemned-saveset-is-dropped");
         Ok(self.catalog.mark_deleted(site, saveset).await?)
     }

@@ -1,5 +1,6 @@
-//! The sweep of a site's vault: after something was dropped, and once a day. It runs beside
-//! everything else; no backup waits for it, and it may end in its midst at any moment.
+//! The sweep of a site's vault: after something was dropped, and once a day. Where it finds that so
+//! little of some packs is still referred to, a compaction follows. Both run beside everything else; no
+//! backup waits for them, and they may end in their midst at any moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use catalog::{Page, SiteRecord};
 use fail::fail_point;
 use model::{Fault, Moment, Progress, SavesetId, SiteId};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use vault::{SweepReport, Vault};
+use vault::{CompactReport, SweepReport, Vault};
 
 use crate::{Inner, Jobs, JobsError, lock, words};
 
@@ -22,11 +24,17 @@ const EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How long after a start the first sweeps wait: a start has enough to do.
 const FIRST: Duration = Duration::from_secs(3600);
 
-/// How often it is looked whether a sweep is due.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-
 /// How long a backup's execution waits to tell what the sweep after it has freed.
 const TELL_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a sweep and the compaction behind it have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tidied {
+    /// What is not referred to any more.
+    pub swept: SweepReport,
+    /// What was rewritten; `None` where nothing was worth it.
+    pub compacted: Option<CompactReport>,
+}
 
 impl Jobs {
     /// Deletes a saveset: nothing can begin to restore it any more, its manifest becomes a
@@ -36,7 +44,8 @@ impl Jobs {
     /// # Errors
     /// When there is no such site or saveset; when the saveset is protected, is being restored, or a
     /// run builds on it; when the vault cannot be reached. A deletion that fails behind the first
-    /// of these is finished when the server starts again.
+    /// of these is finished when the server starts again; but where the vault says that a run builds
+    /// on the saveset, it stays.
     pub async fn delete_saveset(&self, site: &SiteId, saveset: SavesetId) -> Result<(), JobsError> {
         let record = self.inner.catalog.site(site).await?;
         // Before anything is decided: a vault that is away keeps its savesets.
@@ -46,23 +55,33 @@ impl Jobs {
         self.inner.drop_condemned(&vault, site, saveset).await?;
         tracing::info!(%site, %saveset, "the saveset was deleted on request");
         let (inner, site) = (self.inner.clone(), site.clone());
-        tokio::spawn(async move { inner.sweep(&vault, &site).await.ok() });
+        // How it ends is in the log.
+        tokio::spawn(async move { inner.tidy(&vault, &site).await.ok() });
         Ok(())
     }
 
-    /// Sweeps the vault of a site now.
+    /// Sweeps the vault of a site now, and rewrites packs of which little is live.
     ///
     /// # Errors
-    /// When there is no such site, or its vault cannot be swept; then nothing was deleted that
-    /// anything refers to.
-    pub async fn sweep_site(&self, site: &SiteId) -> Result<SweepReport, JobsError> {
+    /// When there is no such site, or its vault cannot be swept or compacted; then nothing was deleted
+    /// that anything refers to.
+    pub async fn sweep_site(&self, site: &SiteId) -> Result<Tidied, JobsError> {
         let record = self.inner.catalog.site(site).await?;
         let vault = self.inner.vault(&record).await?;
-        self.inner.sweep(&vault, site).await
+        self.inner.tidy(&vault, site).await
     }
 }
 
 impl Inner {
+    async fn tidy(&self, vault: &Vault, site: &SiteId) -> Result<Tidied, JobsError> {
+        let swept = self.sweep(vault, site).await?;
+        let compacted = match swept.wants_compaction {
+            true => Some(self.compact(vault, site).await?),
+            false => None,
+        };
+        Ok(Tidied { swept, compacted })
+    }
+
     /// One sweep; what it freed, or why it could not, is in the log.
     async fn sweep(&self, vault: &Vault, site: &SiteId) -> Result<SweepReport, JobsError> {
         lock(&self.swept).insert(site.clone(), self.clock.now());
@@ -77,6 +96,8 @@ impl Inner {
                 waiting = report.waiting,
                 removed = report.removed,
                 bytes_freed = report.bytes_freed,
+                bytes_kept = report.bytes_kept,
+                bytes_live = report.bytes_live,
                 "the vault was swept"
             ),
             Err(error) => {
@@ -87,8 +108,31 @@ impl Inner {
         swept
     }
 
-    /// After retention has dropped something. The execution tells what was freed, unless that takes
-    /// long: the sweep then goes on by itself.
+    /// One compaction; the same for its outcome. What it leaves behind the next sweeps remove.
+    async fn compact(&self, vault: &Vault, site: &SiteId) -> Result<CompactReport, JobsError> {
+        fail_point!("compaction::it-is-due");
+        let compacted = async { Ok::<_, JobsError>(vault.compact(&self.owner()?).await?) };
+        let compacted = compacted.await;
+        match &compacted {
+            Ok(report) => tracing::info!(
+                %site,
+                rewritten = report.rewritten,
+                bytes_before = report.bytes_before,
+                written = report.written,
+                bytes_after = report.bytes_after,
+                left_alone = report.left_alone,
+                "the vault was compacted"
+            ),
+            Err(error) => {
+                let fault: &dyn Fault = error;
+                tracing::error!(%site, code = fault.code(), "the vault was not compacted: {}", fault.sentence());
+            }
+        }
+        compacted
+    }
+
+    /// After retention has dropped something. The execution tells what was freed and rewritten, unless
+    /// that takes long: the work then goes on by itself.
     pub(crate) async fn sweep_and_tell(
         self: &Arc<Self>,
         vault: &Vault,
@@ -96,20 +140,30 @@ impl Inner {
         progress: &dyn Progress,
     ) {
         let (inner, vault, site) = (self.clone(), vault.clone(), site.clone());
-        let sweep = tokio::spawn(async move { inner.sweep(&vault, &site).await });
-        match tokio::time::timeout(TELL_WITHIN, sweep).await {
-            Ok(Ok(Ok(report))) if report.removed > 0 => progress.note(format!(
-                "the sweep freed {} in {}",
-                words::bytes(report.bytes_freed),
-                words::count(report.removed, "pack")
-            )),
-            Ok(Ok(Ok(_))) | Err(_) => {}
-            Ok(Ok(Err(error))) => {
-                let fault: &dyn Fault = &error;
-                progress.warning(format!("the vault was not swept: {}", fault.sentence()));
+        let (tell, told) = oneshot::channel();
+        let work = tokio::spawn(async move {
+            let swept = inner.sweep(&vault, &site).await;
+            let goes_on = matches!(&swept, Ok(report) if report.wants_compaction);
+            // Nobody may be listening any more.
+            tell.send(swept).ok();
+            match goes_on {
+                true => Some(inner.compact(&vault, &site).await),
+                false => None,
             }
-            Ok(Err(error)) => progress.warning(format!("the sweep ended abnormally: {error}")),
-        }
+        });
+        let telling = async {
+            if let Ok(swept) = told.await {
+                tell_swept(swept, progress);
+            }
+            match work.await {
+                Ok(Some(compacted)) => tell_compacted(compacted, progress),
+                Ok(None) => {}
+                Err(error) => {
+                    progress.warning(format!("the sweep ended abnormally: {error}"));
+                }
+            }
+        };
+        tokio::time::timeout(TELL_WITHIN, telling).await.ok();
     }
 
     /// Sweeps each site once a day until `shutdown`, one after the other.
@@ -117,7 +171,7 @@ impl Inner {
         let all_days = async {
             let started = self.clock.now();
             loop {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(self.settings.look_for_sweeps).await;
                 match self.catalog.sites(Page::All).await {
                     Ok(sites) => self.sweep_those_due(sites.rows, started).await,
                     Err(error) => tracing::error!("no vault is swept: {error}"),
@@ -138,8 +192,8 @@ impl Inner {
                 continue;
             }
             match self.vault(&site).await {
-                // Both outcomes are in the log.
-                Ok(vault) => drop(self.sweep(&vault, id).await),
+                // Every outcome is in the log.
+                Ok(vault) => drop(self.tidy(&vault, id).await),
                 Err(error) => {
                     lock(&self.swept).insert(id.clone(), self.clock.now());
                     let fault: &dyn Fault = &error;
@@ -148,6 +202,39 @@ impl Inner {
             }
         }
     }
+}
+
+fn tell_swept(swept: Result<SweepReport, JobsError>, progress: &dyn Progress) {
+    match swept {
+        Ok(report) if report.removed > 0 => progress.note(format!(
+            "the sweep freed {} in {}",
+            words::bytes(report.bytes_freed),
+            words::count(report.removed, "pack")
+        )),
+        Ok(_) => {}
+        Err(error) => progress.warning(format!("the vault was not swept: {}", sentence(&error))),
+    }
+}
+
+fn tell_compacted(compacted: Result<CompactReport, JobsError>, progress: &dyn Progress) {
+    match compacted {
+        Ok(report) if report.rewritten > 0 => progress.note(format!(
+            "{} of {} were rewritten as {} of {}",
+            words::count(report.rewritten, "pack"),
+            words::bytes(report.bytes_before),
+            words::count(report.written, "pack"),
+            words::bytes(report.bytes_after)
+        )),
+        Ok(_) => {}
+        Err(error) => {
+            progress.warning(format!("the vault was not compacted: {}", sentence(&error)));
+        }
+    }
+}
+
+fn sentence(error: &JobsError) -> String {
+    let fault: &dyn Fault = error;
+    fault.sentence()
 }
 
 /// Whether a vault is to be swept. A clock that was put back makes it due.

@@ -9,21 +9,18 @@
 //! frame of an old pack that was not referred to when it looked: what holds for a sweep holds for each
 //! frame here.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use fail::fail_point;
 
 use crate::damage::Found;
-use crate::frame::MAX_FRAMES;
 use crate::ledger::Ledger;
 use crate::moves::{Frame, Moves};
 use crate::pack_reader::on_cpu;
 use crate::store::PutNew;
+use crate::weigh::Pack;
 use crate::{FrameRun, OwnerId, PackId, PackPrefix, PackWriter, SealedPack, Vault, VaultError};
-
-/// Packs below this are merged when there are many of them.
-const TINY: u64 = 4 << 20;
 
 /// So many are many.
 const MANY_TINY: usize = 16;
@@ -31,8 +28,6 @@ const MANY_TINY: usize = 16;
 /// One list of moved frames tells of about as many bytes and frames at most.
 const ROUND_BYTES: u64 = 256 << 20;
 const ROUND_FRAMES: u32 = 200_000;
-
-const FOOTERS_AT_ONCE: usize = 16;
 
 /// What a compaction has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,34 +40,8 @@ pub struct CompactReport {
     pub written: u64,
     /// The bytes of those.
     pub bytes_after: u64,
-    /// Packs that were left alone since something in them is damaged.
+    /// Packs that are left alone, now and by later ones of this handle, since something in them is damaged.
     pub left_alone: u64,
-}
-
-/// A pack that something refers to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Pack {
-    id: PackId,
-    bytes: u64,
-    /// Its frames, and those of them that are live: ascending, no two touch.
-    frames: u32,
-    live: Vec<FrameRun>,
-    live_bytes: u64,
-}
-
-impl Pack {
-    fn live_frames(&self) -> u32 {
-        self.live.iter().map(|run| run.count).sum()
-    }
-
-    /// Many of them are merged into few.
-    fn is_tiny(&self) -> bool {
-        self.bytes < TINY && self.frames < MAX_FRAMES / 8
-    }
-
-    fn has_dead_frames(&self) -> bool {
-        self.live_frames() < self.frames
-    }
 }
 
 /// What a compaction looks at before it writes.
@@ -96,25 +65,21 @@ impl Vault {
         self.must_be_owned()?;
         let _alone = self.0.sweeping.lock().await;
         let mut report = CompactReport::default();
-        let mut left_alone = HashSet::new();
         loop {
             // Another server may have taken the vault over since it was opened.
             self.own(owner).await?;
-            let survey = self.survey(&mut left_alone).await?;
-            let mut chosen = chosen(&survey.packs);
-            limit(&mut chosen);
-            let merges_or_shrinks =
-                chosen.len() > 1 || chosen.first().is_some_and(|pack| pack.has_dead_frames());
-            if !merges_or_shrinks {
+            let survey = self.survey().await?;
+            let chosen = chosen(&survey.packs);
+            if chosen.is_empty() {
                 break;
             }
-            let before = left_alone.len();
-            let round = self.move_live(&survey, &chosen, &mut left_alone).await?;
+            let before = self.0.weights.left_alone();
+            let round = self.move_live(&survey, &chosen).await?;
             report.rewritten += round.rewritten;
             report.bytes_before += round.bytes_before;
             report.written += round.written;
             report.bytes_after += round.bytes_after;
-            if round.rewritten == 0 && left_alone.len() == before {
+            if round.rewritten == 0 && self.0.weights.left_alone() == before {
                 // Another one compacts this vault.
                 break;
             }
@@ -124,67 +89,21 @@ impl Vault {
         if self.compaction_pin().await?.is_some() {
             self.remove_compaction_pin().await?;
         }
-        report.left_alone = left_alone.len() as u64;
+        report.left_alone = self.0.weights.left_alone();
         Ok(report)
     }
 
     /// The order of reading is that of a sweep. Packs of runs under way are no matter of a compaction.
-    async fn survey(&self, left_alone: &mut HashSet<PackId>) -> Result<Survey, VaultError> {
+    async fn survey(&self) -> Result<Survey, VaultError> {
         let listed = self.packs().await?;
-        let pinned = self.pinned().await?;
+        let live = self.live(self.pinned().await?).await?;
         let moves = self.moves();
-        let mut live: HashMap<PackId, Vec<FrameRun>> = HashMap::new();
-        let mut see = |run: &FrameRun| {
-            for place in moves.places(run) {
-                live.entry(place.pack).or_default().push(place);
-            }
-        };
-        self.each_reference(&pinned, &mut see).await?;
-        let looked_at = listed.iter().filter_map(|(id, bytes)| {
-            let open = pinned.prefixes.contains(&id.prefix()) || left_alone.contains(id);
-            let live = live.remove(id).filter(|_| !open)?;
-            Some((*id, *bytes, live))
-        });
-        let looked_at: Vec<_> = looked_at.collect();
-        let packs = stream::iter(looked_at).map(|(id, bytes, live)| self.look_at(id, bytes, live));
-        let packs: Vec<Result<Pack, PackId>> =
-            packs.buffered(FOOTERS_AT_ONCE).try_collect().await?;
-        left_alone.extend(packs.iter().filter_map(|pack| pack.as_ref().err()));
+        let packs = self.weigh(&listed, live).await?;
         Ok(Survey {
-            packs: packs.into_iter().flatten().collect(),
+            packs,
             there: listed.into_keys().collect(),
             moves,
         })
-    }
-
-    /// Adds up what is live in a pack; its id, if it is damaged.
-    async fn look_at(
-        &self,
-        id: PackId,
-        bytes: u64,
-        live: Vec<FrameRun>,
-    ) -> Result<Result<Pack, PackId>, VaultError> {
-        let footer = match self.footer(id).await {
-            Ok(footer) => footer,
-            Err(error) => return Found::by(error).map(|_| Err(id)),
-        };
-        let live = joined(live);
-        let frames = footer.frames.len() as u32;
-        let mut live_bytes = 0;
-        for run in &live {
-            let range = run.first as usize..run.first as usize + run.count as usize;
-            let Some(frames) = footer.frames.get(range) else {
-                return Ok(Err(id));
-            };
-            live_bytes += frames.iter().map(|at| u64::from(at.stored)).sum::<u64>();
-        }
-        Ok(Ok(Pack {
-            id,
-            bytes,
-            frames,
-            live,
-            live_bytes,
-        }))
     }
 
     /// Copies what is live in those packs, and makes it hold.
@@ -192,10 +111,10 @@ impl Vault {
         &self,
         survey: &Survey,
         chosen: &[&Pack],
-        left_alone: &mut HashSet<PackId>,
     ) -> Result<CompactReport, VaultError> {
         let prefix = PackPrefix::generate()?;
         self.put_compaction_pin(prefix).await?;
+        fail_point!("compaction::its-pin-is-put");
         let writer = PackWriter::new(self.0.keys.clone(), prefix, Arc::new(Ledger::default()))?;
         let mut copying = Copying {
             vault: self,
@@ -210,7 +129,7 @@ impl Vault {
                 report.rewritten += 1;
                 report.bytes_before += pack.bytes;
             } else {
-                left_alone.insert(pack.id);
+                self.0.weights.leave_alone(pack.id);
             }
         }
         copying.finish().await?;
@@ -224,13 +143,21 @@ impl Vault {
         if report.rewritten == 0 || !ours || !self.put_moves(next).await? {
             return Ok(CompactReport::default());
         }
+        fail_point!("compaction::the-moves-hold");
         self.remove_old_moves().await?;
+        fail_point!("compaction::older-moves-are-removed");
         self.remove_compaction_pin().await?;
+        fail_point!("compaction::its-pin-is-removed");
         Ok(report)
     }
 }
 
-/// Which packs to rewrite.
+/// Whether some of these packs are to be rewritten.
+pub(crate) fn is_worthwhile(packs: &[Pack]) -> bool {
+    !chosen(packs).is_empty()
+}
+
+/// Which packs to rewrite now.
 fn chosen(packs: &[Pack]) -> Vec<&Pack> {
     let mut by_share: Vec<&Pack> = packs.iter().collect();
     let share = |pack: &Pack| pack.live_bytes as f64 / pack.bytes as f64;
@@ -246,6 +173,13 @@ fn chosen(packs: &[Pack]) -> Vec<&Pack> {
             chosen.push(pack);
         }
     }
+    limit(&mut chosen);
+    // One pack alone is not merged.
+    if let [only] = &chosen[..]
+        && !only.has_dead_frames()
+    {
+        chosen.clear();
+    }
     chosen
 }
 
@@ -260,22 +194,6 @@ fn limit(chosen: &mut Vec<&Pack>) {
     });
     let within = within.count();
     chosen.truncate(within);
-}
-
-/// Runs of one pack, ascending, none of which touches another.
-fn joined(mut runs: Vec<FrameRun>) -> Vec<FrameRun> {
-    runs.sort_unstable();
-    let mut joined: Vec<FrameRun> = Vec::new();
-    for run in runs {
-        match joined.last_mut() {
-            Some(last) if run.first <= last.first + last.count => {
-                let end = (run.first + run.count).max(last.first + last.count);
-                last.count = end - last.first;
-            }
-            _ => joined.push(run),
-        }
-    }
-    joined
 }
 
 struct Copying<'a> {
@@ -360,6 +278,7 @@ impl Copying<'_> {
             .await?
         {
             PutNew::Ours => {
+                fail_point!("compaction::a-pack-is-put");
                 self.written.push(pack.id);
                 self.bytes += bytes;
                 Ok(())

@@ -85,6 +85,7 @@ mod sweep;
 mod trailer;
 mod vault;
 mod verify;
+mod weigh;
 
 pub use columns::RowCursor;
 pub use compact::CompactReport;

@@ -18,6 +18,8 @@ pub(crate) type See<'a> = dyn FnMut(&FrameRun) + Send + 'a;
 pub(crate) struct Pinned {
     pins: Vec<Pin>,
     pub(crate) prefixes: HashSet<PackPrefix>,
+    /// A compaction's pin is there.
+    pub(crate) compaction: bool,
 }
 
 impl Vault {
@@ -36,9 +38,14 @@ impl Vault {
     pub(crate) async fn pinned(&self) -> Result<Pinned, VaultError> {
         let pins = self.pins().await?;
         let mut prefixes: HashSet<PackPrefix> = pins.iter().map(|pin| pin.pack_prefix).collect();
-        prefixes.extend(self.compaction_pin().await?);
+        let compaction = self.compaction_pin().await?;
+        prefixes.extend(compaction);
         self.load_moves().await?;
-        Ok(Pinned { pins, prefixes })
+        Ok(Pinned {
+            pins,
+            prefixes,
+            compaction: compaction.is_some(),
+        })
     }
 
     /// Tells of each run of frames that a manifest or a sheet refers to, by its first place, some of them

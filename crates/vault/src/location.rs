@@ -17,11 +17,12 @@ use crate::vault::VAULT_FILE;
 use crate::{VaultError, cloud};
 
 /// All folders of a vault.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 9] = [
     "owners",
     "keys",
     "manifests",
     "packs",
+    "moves",
     "pins",
     "catalog",
     "deleted",

@@ -31,10 +31,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use fail::fail_point;
 
+use crate::compact::is_worthwhile;
 use crate::ids::random;
-use crate::live::Pinned;
 use crate::store::PutNew;
-use crate::{FrameRun, OwnerId, PackId, PackPrefix, Vault, VaultError};
+use crate::weigh::Live;
+use crate::{OwnerId, PackId, Vault, VaultError};
 
 /// What is in a mark: only its name and its age count.
 const MARK: &[u8] = b"{\"format\":1}\n";
@@ -54,6 +55,13 @@ pub struct SweepReport {
     pub removed: u64,
     /// Bytes of the removed ones.
     pub bytes_freed: u64,
+    /// Bytes of those that a manifest or a pin refers to.
+    pub bytes_kept: u64,
+    /// Bytes of what manifests refer to in them.
+    pub bytes_live: u64,
+    /// [`Vault::compact`] has something to do: so little of some packs is live, so many are tiny, or an
+    /// earlier one has died.
+    pub wants_compaction: bool,
 }
 
 /// The packs of a vault, each with its size, and the marks.
@@ -63,18 +71,6 @@ struct Found {
     marks: BTreeMap<PackId, i64>,
     /// What the store's clock says.
     now: i64,
-}
-
-/// What is referred to.
-struct Live {
-    packs: HashSet<PackId>,
-    prefixes: HashSet<PackPrefix>,
-}
-
-impl Live {
-    fn holds(&self, pack: PackId) -> bool {
-        self.packs.contains(&pack) || self.prefixes.contains(&pack.prefix())
-    }
 }
 
 impl Vault {
@@ -93,18 +89,27 @@ impl Vault {
         // Another server may have taken the vault over since it was opened.
         self.own(owner).await?;
         let found = self.found().await?;
-        let live = self.live(self.pinned().await?).await?;
+        let pinned = self.pinned().await?;
+        // None runs beside a sweep: it died, and the next one takes its pin away.
+        let died = pinned.compaction;
+        let live = self.live(pinned).await?;
         self.nothing_is_missing(&found, &live).await?;
+        let holds = found.packs.keys().filter(|pack| live.holds(**pack));
+        let held: HashSet<PackId> = holds.copied().collect();
+        let weighed = self.weigh(&found.packs, live).await?;
         // From here on everything has been read: only now something changes.
-        self.unmark(&found, &live).await?;
-        self.mark_and_remove(&found, &live, grace).await
+        self.unmark(&found, &held).await?;
+        let mut report = self.mark_and_remove(&found, &held, grace).await?;
+        report.bytes_live = weighed.iter().map(|pack| pack.live_bytes).sum();
+        report.wants_compaction = died || is_worthwhile(&weighed);
+        Ok(report)
     }
 
     /// Marks of packs that are referred to, or not there any more, go first: should a later sweep
     /// find such a pack dead, its grace period begins anew.
-    async fn unmark(&self, found: &Found, live: &Live) -> Result<(), VaultError> {
+    async fn unmark(&self, found: &Found, held: &HashSet<PackId>) -> Result<(), VaultError> {
         for pack in found.marks.keys() {
-            if live.holds(*pack) || !found.packs.contains_key(pack) {
+            if held.contains(pack) || !found.packs.contains_key(pack) {
                 self.0.store.delete(&mark_path(*pack)).await?;
             }
         }
@@ -114,7 +119,7 @@ impl Vault {
     async fn mark_and_remove(
         &self,
         found: &Found,
-        live: &Live,
+        held: &HashSet<PackId>,
         grace: Duration,
     ) -> Result<SweepReport, VaultError> {
         let store = &self.0.store;
@@ -122,8 +127,9 @@ impl Vault {
         let mut report = SweepReport::default();
         for (pack, bytes) in &found.packs {
             report.packs += 1;
-            if live.holds(*pack) {
+            if held.contains(pack) {
                 report.live += 1;
+                report.bytes_kept += bytes;
                 continue;
             }
             match found.marks.get(pack) {
@@ -185,32 +191,18 @@ impl Vault {
             })
     }
 
-    /// Everything that the manifests and those pins refer to.
-    async fn live(&self, pinned: Pinned) -> Result<Live, VaultError> {
-        let moves = self.moves();
-        let mut packs = HashSet::new();
-        let mut see = |run: &FrameRun| {
-            packs.extend(moves.places(run).into_iter().map(|place| place.pack));
-        };
-        self.each_reference(&pinned, &mut see).await?;
-        Ok(Live {
-            packs,
-            prefixes: pinned.prefixes,
-        })
-    }
-
     /// A pack that is referred to and not there is a damage: what else is not there is not known then,
     /// nor is it what of the vault may be needed to mend it.
     async fn nothing_is_missing(&self, found: &Found, live: &Live) -> Result<(), VaultError> {
         let unlisted = |pack: &&PackId| !found.packs.contains_key(pack);
-        if !live.packs.iter().any(|pack| unlisted(&pack)) {
+        if !live.frames.keys().any(|pack| unlisted(&pack)) {
             return Ok(());
         }
         // Some may be of runs that have committed since.
         let now = self.packs().await?;
         let missing = live
-            .packs
-            .iter()
+            .frames
+            .keys()
             .filter(unlisted)
             .find(|pack| !now.contains_key(pack));
         match missing {

@@ -18,6 +18,7 @@ use crate::moves::Moves;
 use crate::probe::probe;
 use crate::seal::parse;
 use crate::store::{PutNew, Store, StoreLimits};
+use crate::weigh::Weights;
 use crate::{OwnerId, RecoveryKey, SiteKey, Unlock, VaultError, VaultId};
 
 pub(crate) const VAULT_FILE: &str = "vault.json";
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
     pub(crate) footers: FooterCache,
+    pub(crate) weights: Weights,
     pub(crate) moves: Mutex<Arc<Moves>>,
     /// Savesets whose place holds a tombstone: it will for ever.
     pub(crate) tombstones: Mutex<HashSet<SavesetId>>,
@@ -153,6 +155,7 @@ impl Vault {
             store,
             keys: Arc::new(keys),
             footers: FooterCache::default(),
+            weights: Weights::default(),
             moves: Mutex::default(),
             tombstones: Mutex::default(),
             owned: AtomicBool::new(false),
@@ -167,6 +170,7 @@ impl Vault {
             store: Store::new(self.0.store.inner(), limits),
             keys: self.0.keys.clone(),
             footers: FooterCache::default(),
+            weights: Weights::default(),
             moves: Mutex::default(),
             tombstones: Mutex::default(),
             owned: AtomicBool::new(false),

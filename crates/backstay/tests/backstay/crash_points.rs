@@ -54,7 +54,15 @@ fn rust_files(below: &Path) -> Vec<PathBuf> {
 #[test]
 fn every_place_for_a_crash_has_a_test() {
     let families: Vec<String> = places().into_keys().collect();
-    let tested = ["flow", "jobs", "postgres", "recovery", "sqlite", "vault"];
+    let tested = [
+        "compaction",
+        "flow",
+        "jobs",
+        "postgres",
+        "recovery",
+        "sqlite",
+        "vault",
+    ];
     assert_eq!(families, tested);
 }
 
@@ -66,14 +74,16 @@ struct Story {
     http: reqwest::Client,
     vault: PathBuf,
     recovery_key: Option<String>,
-    done: BTreeSet<&'static str>,
+    /// How many copies its job keeps.
+    kept: usize,
+    done: BTreeSet<String>,
 }
 
 /// The server is not there any more.
 struct Died;
 
 impl Story {
-    fn new(postgres: Option<Postgres>, crash_at: &str) -> Story {
+    fn new(postgres: Option<Postgres>, crash_at: &str, kept: usize) -> Story {
         let folder = tempfile::tempdir().unwrap();
         if postgres.is_none() {
             sample_databases(folder.path());
@@ -85,6 +95,7 @@ impl Story {
             postgres,
             http: reqwest::Client::new(),
             recovery_key: None,
+            kept,
             done: BTreeSet::new(),
         };
         story.start(Some(crash_at));
@@ -205,7 +216,7 @@ impl Story {
     /// Tells the story from where it was cut off.
     async fn tell(&mut self) -> Result<(), Died> {
         self.make_site().await?;
-        let body = json!({"name": "nightly", "job_type": "BACKUP", "no_of_retention_copies": 1,
+        let body = json!({"name": "nightly", "job_type": "BACKUP", "no_of_retention_copies": self.kept,
             "job_settings": {"objects": self.objects()}});
         let (_, jobs, _) = self
             .call(Method::GET, "/sites/shop/jobs?job-type=backup", None)
@@ -216,8 +227,8 @@ impl Story {
                 .await?;
             assert_eq!(status, 201, "{made:#}");
         }
-        for backup in ["first backup", "second backup", "third backup"] {
-            self.back_up(backup).await?;
+        for backup in 1..=self.kept + 2 {
+            self.back_up(&format!("backup {backup}")).await?;
             // What one run's sweep has marked, the next one's removes.
             VaultInside::age_packs(&self.vault, Duration::from_secs(48 * 3600));
         }
@@ -253,7 +264,7 @@ impl Story {
         Ok(())
     }
 
-    async fn back_up(&mut self, which: &'static str) -> Result<(), Died> {
+    async fn back_up(&mut self, which: &str) -> Result<(), Died> {
         if self.done.contains(which) {
             return Ok(());
         }
@@ -268,7 +279,7 @@ impl Story {
         };
         let ended = self.ended(&id).await?;
         assert_eq!(ended["status"], "SUCCESSFUL", "{ended:#}");
-        self.done.insert(which);
+        self.done.insert(which.to_owned());
         Ok(())
     }
 
@@ -290,7 +301,7 @@ impl Story {
         Ok(())
     }
 
-    async fn bring_back(&mut self, which: &'static str, replace: bool) -> Result<(), Died> {
+    async fn bring_back(&mut self, which: &str, replace: bool) -> Result<(), Died> {
         if self.done.contains(which) {
             return Ok(());
         }
@@ -324,7 +335,7 @@ impl Story {
             let well = ["SUCCESSFUL", "COMPLETED_WITH_WARNINGS"].map(|status| json!(status));
             assert!(well.contains(&ended["status"]) || in_the_way, "{ended:#}");
         }
-        self.done.insert(which);
+        self.done.insert(which.to_owned());
         Ok(())
     }
 
@@ -342,7 +353,7 @@ impl Story {
             // A crash in it is felt by the next call.
             self.newest().await?;
         }
-        self.done.insert("delete");
+        self.done.insert("delete".to_owned());
         Ok(())
     }
 
@@ -369,9 +380,12 @@ impl Story {
                 .collect();
             let inside =
                 VaultInside::with_key(self.vault.clone(), self.recovery_key.as_ref().unwrap());
-            assert_eq!(inside.savesets().await, listed, "{place}");
-            assert_eq!(listed.len(), 1, "{place}: one copy is kept");
-            inside.verify(listed[0]).await;
+            let ascending: Vec<u64> = listed.iter().rev().copied().collect();
+            assert_eq!(inside.savesets().await, ascending, "{place}");
+            assert_eq!(listed.len(), self.kept, "{place}: so many copies are kept");
+            for saveset in listed {
+                inside.verify(saveset).await;
+            }
             for left in ["pins", "probe"] {
                 let left = std::fs::read_dir(self.vault.join(left));
                 let left = left.map_or(0, Iterator::count);
@@ -412,8 +426,8 @@ impl Story {
     }
 }
 
-async fn crash_at(place: &str, postgres: Option<Postgres>) {
-    let mut story = Story::new(postgres, place);
+async fn crash_at(place: &str, postgres: Option<Postgres>, kept: usize) {
+    let mut story = Story::new(postgres, place, kept);
     assert!(story.tell().await.is_err(), "{place}: nobody came by");
     story.bury();
     story.start(None);
@@ -424,7 +438,7 @@ async fn crash_at(place: &str, postgres: Option<Postgres>) {
 async fn crash_at_each_of(family: &str) {
     for place in &places()[family] {
         eprintln!("{place}");
-        crash_at(place, None).await;
+        crash_at(place, None, 1).await;
     }
 }
 
@@ -436,6 +450,15 @@ async fn a_crash_between_two_writes_into_the_vault_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_vault_and_catalog_loses_nothing() {
     crash_at_each_of("jobs").await;
+}
+
+/// Of as many copies, each with a pack of its own at least, the small packs are merged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_two_steps_of_a_compaction_loses_nothing() {
+    for place in &places()["compaction"] {
+        eprintln!("{place}");
+        crash_at(place, None, 16).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -456,7 +479,7 @@ async fn a_crash_before_or_after_a_database_gets_its_name_leaves_one_of_both() {
             CREATE TABLE item AS SELECT i, md5(i::text) FROM generate_series(1, 3000) i;
             CREATE INDEX ON item (i)";
         postgres.psql("shop", rows);
-        crash_at(place, Some(postgres)).await;
+        crash_at(place, Some(postgres), 1).await;
     }
 }
 
@@ -469,7 +492,7 @@ async fn a_crash_while_an_earlier_crash_is_settled_loses_nothing() {
             false => "vault::a-pack-is-put",
         };
         eprintln!("{first}, {place}");
-        let mut story = Story::new(None, first);
+        let mut story = Story::new(None, first, 1);
         assert!(story.tell().await.is_err());
         story.bury();
         story.dies_at_its_start(place);

@@ -6,6 +6,7 @@ mod abort;
 mod adopt;
 mod backup;
 mod clock_jumps;
+mod compaction;
 mod crash;
 mod node;
 mod queue;

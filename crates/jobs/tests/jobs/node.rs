@@ -1,6 +1,7 @@
 //! A server of the test's own: a data directory, a vault, an engine in memory, a runner. Killing it
 //! ends its runtime in the middle of whatever it does.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,14 +9,15 @@ use std::time::Duration;
 use catalog::{Catalog, Execution, MasterKey};
 use jobs::{ExecuteRequest, Jobs, Registry, RestoreDraft, Restored, Settings, restore_job};
 use model::{
-    BackupMechanism, Clock, Credentials, ExecutionId, ExecutionStatus, JobDefinition, JobId,
-    JobType, Moment, ObjectName, RunType, SavesetId, Selection, SiteConnection, SiteDefinition,
-    SiteId, SiteSecrets, SiteType, SystemClock, VaultLocation,
+    BackupMechanism, Clock, Credentials, ExecutionId, ExecutionStatus, ExposeSecret, JobDefinition,
+    JobId, JobType, Moment, ObjectName, RunType, SavesetId, Selection, SiteConnection,
+    SiteDefinition, SiteId, SiteSecrets, SiteType, SystemClock, VaultLocation,
 };
 use tempfile::TempDir;
 use testkit::memory_engine::{MemoryDatabase, MemoryEngine};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+use vault::{Unlock, Vault};
 
 pub struct Node {
     pub jobs: Jobs,
@@ -132,7 +134,11 @@ impl Node {
         );
         let started = runtime.spawn(async move {
             let catalog = open_catalog(&data, ticking.clone()).await;
-            let jobs = Jobs::new(catalog, registry, ticking, Settings::default());
+            let settings = Settings {
+                look_for_sweeps: Duration::from_millis(20),
+                ..Settings::default()
+            };
+            let jobs = Jobs::new(catalog, registry, ticking, settings);
             jobs.recover().await.unwrap();
             let runner = running.then(|| {
                 let (jobs, token) = (jobs.clone(), token);
@@ -299,5 +305,36 @@ pub fn draft(to: Option<&str>) -> RestoreDraft {
         skip_indexes: false,
         retained_copy: None,
         dry_run: false,
+    }
+}
+
+/// The vault of the site, as its server has it.
+pub async fn vault_of(node: &Node, dir: &TempDir) -> Vault {
+    let url = site_definition(dir.path(), "shop").vault.url;
+    let (store, _) = vault::open_store(&url, &BTreeMap::new()).unwrap();
+    let keys = node.catalog().site_keys(&site()).await.unwrap();
+    let key = keys.recovery_key.expose_secret().parse().unwrap();
+    let vault = Vault::open(store, Unlock::RecoveryKey(&key)).await.unwrap();
+    let owner = node.catalog().node_id().parse().unwrap();
+    vault.own(&owner).await.unwrap();
+    vault
+}
+
+/// Waits until it is so.
+pub async fn eventually(is_so: impl Fn() -> bool, what: &str) {
+    for _ in 0..1_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} does not come");
+}
+
+/// It is so, and stays so for many looks of the server.
+pub async fn stays(is_so: impl Fn() -> bool) {
+    for _ in 0..30 {
+        assert!(is_so());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -102,11 +102,21 @@ async fn must_22_after_300_random_deltas_and_drops_packs_are_at_most_half_as_lar
             let dropped = kept.remove(dice.roll(kept.len() as u32) as usize);
             vault.drop_saveset(dropped.saveset.id()).await.unwrap();
         }
-        rewritten += compact(&vault).await.rewritten;
+        // A sweep knows whether a compaction has something to do.
+        let before = match number % 5 {
+            0 => Some(vault.sweep(&owner(), DAY).await.unwrap()),
+            _ => None,
+        };
+        let moved = compact(&vault).await.rewritten;
+        if let Some(before) = before {
+            assert_eq!(before.wants_compaction, moved > 0, "saveset {number}");
+        }
+        rewritten += moved;
         for _ in 0..2 {
             hours += 25;
             store.set_hours(hours);
-            vault.sweep(&owner(), DAY).await.unwrap();
+            let swept = vault.sweep(&owner(), DAY).await.unwrap();
+            assert!(!swept.wants_compaction && swept.bytes_live <= swept.bytes_kept);
         }
         let there = bytes(&*store, "packs").await + bytes(&*store, "moves").await;
         let share = there as f64 / referred(&kept) as f64;
