@@ -20,6 +20,7 @@
 //! pg_dump and pg_restore can do is left to them.
 
 mod browse;
+mod changed;
 mod check;
 mod chosen;
 mod connect;
@@ -46,6 +47,9 @@ mod tools;
 mod unreadable;
 mod watch;
 
+pub use changed::Rule;
+#[cfg(feature = "rules-out")]
+pub use changed::take_out;
 pub use engine::{PostgresEngine, PostgresOptions};
 pub use error::PostgresError;
 pub use holdings::{Holding, drop_database, first_free_name, holdings};
