@@ -14,8 +14,10 @@ use crate::exit::Exit;
 use crate::output::{byte_count, number, remark, text};
 
 /// Short runs end while one looks; long ones are not asked twenty times a second.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What part of the time so far an end may stay unseen: a thirty-second.
+const PART_UNSEEN: u32 = 32;
 /// How long a server may be away while we wait: a restart.
 const AWAY_LIMIT: Duration = Duration::from_secs(60);
 /// Where there is no bar, a line at least that often.
@@ -47,7 +49,7 @@ async fn follow(
     execution: &str,
     mut shown: Shown,
 ) -> Result<Value, CommandError> {
-    let mut pause = FIRST_PAUSE;
+    let begun = Instant::now();
     let mut away: Option<Instant> = None;
     loop {
         match client
@@ -75,9 +77,13 @@ async fn follow(
                 return Err(error.into());
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(pause_after(begun.elapsed())).await;
     }
+}
+
+/// Until the next look, after so long.
+fn pause_after(waited: Duration) -> Duration {
+    (waited / PART_UNSEEN).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
 /// The status of an execution.
@@ -206,4 +212,17 @@ fn moved(phase: &Value) -> String {
 /// A style of our own is never refused; should indicatif change its language, its default serves.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_seen_soon_in_proportion_to_the_run_and_after_a_second_at_most() {
+        let pause = |millis| pause_after(Duration::from_millis(millis)).as_millis();
+        assert_eq!(pause(0), 50);
+        assert_eq!(pause(6_400), 200);
+        assert_eq!(pause(3_600_000), 1000);
+    }
 }
