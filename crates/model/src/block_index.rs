@@ -64,7 +64,7 @@ impl Fault for BlockIndexError {
     }
 }
 
-/// The first 16 bytes of the BLAKE3 of a block's rows: equal ones need not be stored again.
+/// A [hash](crate::BlockHasher) of a block's rows: the same rows need not be stored again.
 pub type BlockHash = [u8; 16];
 
 /// Block → rows of one segment or patch. It covers every byte of it, and blocks ascend.

@@ -1,5 +1,6 @@
 //! Rows into lent buffers, block by block: what the readers of all engines have in common.
 
+use crate::block_hash::{BlockHasher, hash_in_place};
 use crate::{
     BlockHash, BlockIndex, BlockIndexError, BlockSet, BlockSpan, FRAME_BYTES, Outcome, Patching,
     PieceSink, SegmentRead,
@@ -26,7 +27,7 @@ struct OpenBlock {
     /// Where its rows begin in the current buffer.
     start: usize,
     /// The hash of those that went out with earlier buffers.
-    handed_over: Option<Box<blake3::Hasher>>,
+    handed_over: Option<Box<BlockHasher>>,
 }
 
 impl<'a> BlockWriter<'a> {
@@ -108,7 +109,7 @@ impl<'a> BlockWriter<'a> {
         let mut index = BlockIndex::new();
         let mut hashes = Vec::with_capacity(self.hashes.len());
         let mut emptied = self.emptied().into_iter().peekable();
-        let no_rows = hash_of(blake3::hash(&[]));
+        let no_rows = BlockHasher::default().finish();
         let mut add = |span: BlockSpan, hash| {
             hashes.push(hash);
             index.push(span)
@@ -145,15 +146,17 @@ impl<'a> BlockWriter<'a> {
             return;
         };
         let whole_here = open.handed_over.is_none();
-        let rest = &self.current[open.start..];
-        let hash = hash_of(match open.handed_over {
-            Some(mut begun) => begun.update(rest).finalize(),
-            None => blake3::hash(rest),
-        });
+        let hash = match open.handed_over {
+            Some(mut begun) => {
+                begun.update(&self.current[open.start..]);
+                begun.finish()
+            }
+            None => hash_in_place(&mut self.current, open.start),
+        };
         if self.patching.is_some() {
             self.seen.insert(open.span.block);
         }
-        if whole_here && self.base_has(open.span.block, &hash) {
+        if whole_here && self.base_has(&open.span, &hash) {
             self.current.truncate(open.start);
             return;
         }
@@ -161,13 +164,16 @@ impl<'a> BlockWriter<'a> {
         self.hashes.push(hash);
     }
 
-    fn base_has(&self, block: u32, hash: &BlockHash) -> bool {
+    fn base_has(&self, span: &BlockSpan, hash: &BlockHash) -> bool {
         let Some(known) = self.patching.map(|patching| &patching.known) else {
             return false;
         };
-        let place = known.spans().binary_search_by_key(&block, |s| s.block);
+        let place = known.spans().binary_search_by_key(&span.block, |s| s.block);
         let hashes = known.hashes().unwrap_or_default();
-        place.is_ok_and(|place| hashes.get(place) == Some(hash))
+        // The zeros that were hashed with the rows are none of them.
+        place.is_ok_and(|place| {
+            known.spans()[place].bytes == span.bytes && hashes.get(place) == Some(hash)
+        })
     }
 
     fn hand_over(&mut self) -> Outcome<()> {
@@ -178,13 +184,6 @@ impl<'a> BlockWriter<'a> {
         }
         self.sink.full(std::mem::take(&mut self.current))
     }
-}
-
-fn hash_of(hash: blake3::Hash) -> BlockHash {
-    let (first, _) = hash.as_bytes().split_at(16);
-    let mut kept = BlockHash::default();
-    kept.copy_from_slice(first);
-    kept
 }
 
 #[cfg(test)]

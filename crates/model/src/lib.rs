@@ -18,6 +18,7 @@
 //! which says who is to blame, whether trying again helps, and what to do.
 
 mod base;
+mod block_hash;
 mod block_index;
 mod block_writer;
 mod clock;
@@ -39,6 +40,7 @@ mod target;
 mod vault_store;
 
 pub use base::{Base, Basis, Beat, ChangedBlocks, ChangedBlocksSource, Extent};
+pub use block_hash::{BlockHasher, HASHED_TOGETHER};
 pub use block_index::{BlockHash, BlockIndex, BlockIndexError, BlockSpan};
 pub use block_writer::BlockWriter;
 pub use clock::{Clock, Moment, SystemClock};

@@ -1,6 +1,6 @@
 //! Comparing the rows of each block with the hash that an index has of them.
 
-use model::{BlockHash, BlockIndex, BlockSpan};
+use model::{BlockHash, BlockHasher, BlockIndex, BlockSpan};
 
 /// A frame, by the path of its pack and its number there.
 pub(crate) type FrameName = (String, u32);
@@ -11,7 +11,7 @@ pub(crate) struct BlockCheck {
     rest: Vec<(BlockSpan, BlockHash)>,
     /// Of the first of them: the bytes that have passed, their hash, and where they began.
     passed: u64,
-    hash: blake3::Hasher,
+    hash: BlockHasher,
     begun: Option<FrameName>,
     /// A byte of it could not be read.
     unread: bool,
@@ -34,7 +34,7 @@ impl BlockCheck {
         BlockCheck {
             rest: blocks.rev().collect(),
             passed: 0,
-            hash: blake3::Hasher::new(),
+            hash: BlockHasher::default(),
             begun: None,
             unread: false,
             of_index,
@@ -87,12 +87,12 @@ impl BlockCheck {
         let Some((span, hash)) = self.rest.pop_if(|(span, _)| span.bytes == passed) else {
             return false;
         };
-        let found = std::mem::take(&mut self.hash).finalize();
+        let found = std::mem::take(&mut self.hash).finish();
         let (object, frame) = match self.begun.take() {
             Some((pack, frame)) => (pack, Some(frame)),
             None => (self.of_index.clone(), None),
         };
-        if !std::mem::take(&mut self.unread) && found.as_bytes()[..hash.len()] != hash {
+        if !std::mem::take(&mut self.unread) && found != hash {
             wrong.push(WrongBlock {
                 span,
                 object,
@@ -119,7 +119,9 @@ mod tests {
                 rows: 1,
             };
             index.push(span).unwrap();
-            let mut hash = *blake3::hash(rows).as_bytes().first_chunk::<16>().unwrap();
+            let mut hasher = BlockHasher::default();
+            hasher.update(rows);
+            let mut hash = hasher.finish();
             hash[place % 16] ^= u8::from(spoilt.contains(&place));
             hashes.push(hash);
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use model::{
-    BlockIndex, BlockRange, BlockSpan, ClosingFacts, DatabaseSelection, ExecutionId, JobId, Moment,
-    ObjectName, ObjectType, RowFormat, RunType, SavesetId, SavesetObject, ServerExecutionId,
-    SiteType, TablePlan,
+    BlockHasher, BlockIndex, BlockRange, BlockSpan, ClosingFacts, DatabaseSelection, ExecutionId,
+    JobId, Moment, ObjectName, ObjectType, RowFormat, RunType, SavesetId, SavesetObject,
+    ServerExecutionId, SiteType, TablePlan,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -213,7 +213,9 @@ pub fn index<'a>(blocks: impl Iterator<Item = (u32, &'a [u8], u32)>) -> BlockInd
             rows,
         };
         index.push(span).unwrap();
-        hashes.push(*blake3::hash(bytes).as_bytes().first_chunk().unwrap());
+        let mut hasher = BlockHasher::default();
+        hasher.update(bytes);
+        hashes.push(hasher.finish());
     }
     index.with_hashes(hashes).unwrap()
 }
