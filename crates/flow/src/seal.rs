@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use vault::{
-    BlobRef, ContentHash, FrameCutter, FramePlace, PackWriter, RowCursor, SealedPack, SegmentEntry,
-    SheetRef, TableSheet, VaultError, runs,
+    BlobRef, ContentHash, FrameCutter, FramePlace, MAX_INDEX_BYTES, PackWriter, RowCursor,
+    SealedPack, SegmentEntry, SheetRef, TableSheet, VaultError, runs,
 };
 
 use model::{DictionaryPart, FRAME_BYTES, Phase, Progress, RowFormat, SegmentRead, SegmentTask};
@@ -275,6 +275,12 @@ impl OpenSegment {
             [] => Vec::new(),
             _ => read.index.encode(),
         };
+        // No reader would take it.
+        if encoded.len() as u64 > MAX_INDEX_BYTES {
+            let law = format!("its block index is {} bytes long", encoded.len());
+            let place = place("reading");
+            return Err(FlowError::Law { place, law });
+        }
         let mut index = Vec::new();
         for piece in encoded.chunks(FRAME_BYTES) {
             index.push(

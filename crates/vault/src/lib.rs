@@ -103,7 +103,7 @@ pub use pack_reader::{Depth, RunReader};
 pub use pack_writer::{PackWriter, SealedPack};
 pub use pins::Pin;
 pub use recovery_key::{RecoveryKey, RecoveryKeyError};
-pub use saveset::Saveset;
+pub use saveset::{MAX_INDEX_BYTES, Saveset};
 pub use saveset_writer::SavesetWriter;
 pub use segment_rows::{Patches, SegmentRows};
 pub use sheet::{

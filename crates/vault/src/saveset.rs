@@ -18,8 +18,8 @@ use crate::{
     VaultError,
 };
 
-/// An index of one segment is at most this long.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
+/// The index of one segment or patch is at most this long: some 2.5 million blocks.
+pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 const INDEXES_AT_ONCE: usize = 16;
 

@@ -71,17 +71,19 @@ async fn a_dictionary_that_breaks_off_ends_the_run_and_names_the_part() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_that_does_not_cover_the_bytes_is_refused() {
-    let rig = Rig::with_a_shop().await;
-    rig.engine.trouble(Stage::Segment, 3, Trouble::WrongIndex);
-    let error = failed(rig.backup().await);
-    assert!(matches!(error, FlowError::Law { .. }), "{error}");
-    assert_eq!((error.code(), error.blame()), ("internal", Blame::Bug));
-    assert!(
-        error.to_string().contains("its block index covers"),
-        "{error}"
-    );
-    rig.assert_nothing_is_left().await;
+async fn an_index_that_does_not_cover_the_bytes_or_has_no_hashes_is_refused() {
+    for (trouble, law) in [
+        (Trouble::WrongIndex, "its block index covers"),
+        (Trouble::NoHashes, "its block index has no hashes"),
+    ] {
+        let rig = Rig::with_a_shop().await;
+        rig.engine.trouble(Stage::Segment, 3, trouble);
+        let error = failed(rig.backup().await);
+        assert!(matches!(error, FlowError::Law { .. }), "{error}");
+        assert_eq!((error.code(), error.blame()), ("internal", Blame::Bug));
+        assert!(error.to_string().contains(law), "{error}");
+        rig.assert_nothing_is_left().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

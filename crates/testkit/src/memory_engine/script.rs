@@ -68,6 +68,8 @@ pub enum Trouble {
     Deaf,
     /// The block index covers a byte more than was handed over. Only for [`Stage::Segment`].
     WrongIndex,
+    /// The block index has no hashes. Only for [`Stage::Segment`].
+    NoHashes,
     /// The rest of the rows is left unread, as if they had ended. Only for [`Stage::Load`].
     LeaveRest,
     /// One row less than arrived is counted. Only for [`Stage::Loaded`].
@@ -156,7 +158,9 @@ fn strike(stage: Stage, trouble: Option<Trouble>) -> Outcome<Option<Trouble>> {
         Some(Trouble::Mixed) => Err(MemoryFault::Mixed(stage).into()),
         Some(Trouble::Panic) => panic!("injected panic at {stage}"),
         Some(Trouble::Hang | Trouble::Deaf) | None => Ok(None),
-        Some(Trouble::WrongIndex | Trouble::LeaveRest | Trouble::CountFewer) => Ok(trouble),
+        Some(
+            Trouble::WrongIndex | Trouble::NoHashes | Trouble::LeaveRest | Trouble::CountFewer,
+        ) => Ok(trouble),
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use model::{
-    BlockRange, BlockWriter, CancelOnDrop, ClosingFacts, DictionaryPart, FRAME_BYTES, ObjectName,
-    ObjectType, Outcome, Phase, PieceSink, RowFormat, SavesetObject, SegmentRead, SegmentReader,
-    SegmentTask, Source, SourcePlan, SourceRequest, TablePlan,
+    BlockIndex, BlockRange, BlockWriter, CancelOnDrop, ClosingFacts, DictionaryPart, FRAME_BYTES,
+    ObjectName, ObjectType, Outcome, Phase, PieceSink, RowFormat, SavesetObject, SegmentRead,
+    SegmentReader, SegmentTask, Source, SourcePlan, SourceRequest, TablePlan,
 };
 use serde_json::json;
 
@@ -218,11 +218,19 @@ impl SegmentReader for MemoryReader {
         }
         let mut read = writer.finish()?;
         let script = &self.alive.shared.script;
-        if script.arrive_blocking(Stage::Segment, &self.stop)? == Some(Trouble::WrongIndex) {
-            let after = read.index.spans().last().map_or(0, |span| span.block + 1);
-            read.index
-                .add_row(after, 1)
-                .map_err(|error| MemoryFault::Law(error.to_string()))?;
+        match script.arrive_blocking(Stage::Segment, &self.stop)? {
+            Some(Trouble::WrongIndex) => {
+                let after = read.index.spans().last().map_or(0, |span| span.block + 1);
+                read.index.add_row(after, 1)?;
+            }
+            Some(Trouble::NoHashes) => {
+                let mut bare = BlockIndex::new();
+                for span in read.index.spans() {
+                    bare.push(*span)?;
+                }
+                read.index = bare;
+            }
+            _ => {}
         }
         Ok(read)
     }

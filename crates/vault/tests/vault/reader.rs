@@ -2,7 +2,7 @@
 //! what is written here changes, that page and the format version must change with it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -19,6 +19,8 @@ pub struct Reader {
     moved: BTreeMap<Frame, Frame>,
     /// Packs that were read already.
     packs: RefCell<BTreeMap<String, Rc<Vec<Vec<u8>>>>>,
+    /// What of the format was met.
+    seen: RefCell<BTreeSet<String>>,
 }
 
 /// A frame, by its pack and its number there.
@@ -54,12 +56,14 @@ fn open(key: &[u8], number: u32, additional: Vec<u8>, sealed: &[u8]) -> Vec<u8> 
 }
 
 /// Section 5: a frame's content.
-fn unpack_frame(opened: &[u8], length: u32) -> Vec<u8> {
+fn unpack_frame(opened: &[u8], length: u32, seen: &mut dyn FnMut(String)) -> Vec<u8> {
+    seen(format!("a frame of {length} bytes"));
+    seen(format!("packing {}", opened[32]));
     let (hash, rest) = opened.split_at(32);
     let packed = zstd::bulk::decompress(&rest[1..], length as usize + 4096).unwrap();
     let plain = match rest[0] {
         0 => packed,
-        1 => rows_of_columns(&packed),
+        1 => rows_of_columns(&packed, seen),
         packing => panic!("a packing {packing}"),
     };
     assert_eq!(plain.len(), length as usize);
@@ -68,7 +72,7 @@ fn unpack_frame(opened: &[u8], length: u32) -> Vec<u8> {
 }
 
 /// Section 5: rows that are laid out by columns.
-fn rows_of_columns(layout: &[u8]) -> Vec<u8> {
+fn rows_of_columns(layout: &[u8], seen: &mut dyn FnMut(String)) -> Vec<u8> {
     let mut rest = layout;
     let mut take = |bytes: usize| {
         let (taken, left) = rest.split_at(bytes);
@@ -87,6 +91,7 @@ fn rows_of_columns(layout: &[u8]) -> Vec<u8> {
     let mut columns = Vec::new();
     for _ in 0..fields {
         let kind = take(1)[0];
+        seen(format!("column {kind}"));
         let mut fields: Vec<Option<Vec<u8>>> = vec![None; rows];
         if kind == 3 {
             let lengths = take(4 * rows);
@@ -219,6 +224,7 @@ impl Reader {
             data_key,
             moved: BTreeMap::new(),
             packs: RefCell::default(),
+            seen: RefCell::default(),
         };
         reader.moved = reader.last_moves();
         reader
@@ -297,7 +303,7 @@ impl Reader {
     }
 
     fn frames(&self, id: &str) -> Vec<Vec<u8>> {
-        let object = &self.objects[&format!("packs/{}/{id}", &id[30..])];
+        let object = &self.objects[&pack_path(id)];
         let (body, trailer) = object.split_at(object.len() - 64);
         assert_eq!(&trailer[56..], b"BSPACK\r\n");
         assert_eq!(trailer[48..56], [1, 1, 1, 0, 0, 0, 0, 0]);
@@ -332,10 +338,8 @@ impl Reader {
         for (number, entry) in (0..).zip(footer.chunks(8)) {
             let (sealed, after) = rest.split_at(u32_at(entry, 0) as usize);
             let length = u32_at(entry, 4);
-            plain.push(unpack_frame(
-                &open(&key, number, bound(number, 1, length), sealed),
-                length,
-            ));
+            let opened = open(&key, number, bound(number, 1, length), sealed);
+            plain.push(unpack_frame(&opened, length, &mut |what| self.see(what)));
             rest = after;
         }
         assert!(rest.is_empty());
@@ -351,6 +355,9 @@ impl Reader {
             for number in first..first + count {
                 let at = (pack.clone(), number);
                 let (pack, number) = self.moved.get(&at).unwrap_or(&at);
+                if !self.objects.contains_key(&pack_path(&at.0)) {
+                    self.see("a moved frame whose old pack is gone");
+                }
                 all.extend_from_slice(&self.pack(pack)[*number as usize]);
             }
         }
@@ -371,7 +378,10 @@ impl Reader {
         let rows = self.runs(&entry["rows"]);
         assert_eq!(rows.len() as u64, entry["plain_bytes"].as_u64().unwrap());
         let of_index = match index.is_empty() {
-            true => Vec::new(),
+            true => {
+                self.see("an entry without blocks");
+                Vec::new()
+            }
             false => blocks_of_index(&index),
         };
         let (mut rest, mut row_count) = (&rows[..], 0);
@@ -401,7 +411,10 @@ impl Reader {
         let mut within = std::mem::take(&mut entry_read.blocks);
         let all = within.len();
         within.retain(|block, _| entry_read.holds(*block));
-        assert!(within.len() == all || entry["narrowed"] == true);
+        if within.len() < all {
+            assert_eq!(entry["narrowed"], true);
+            self.see("a narrowed segment");
+        }
         Entry {
             blocks: within,
             ..entry_read
@@ -418,12 +431,23 @@ impl Reader {
         let (mut rows, mut row_count) = (Vec::new(), 0);
         for mut segment in segments {
             let mut blocks = std::mem::take(&mut segment.blocks);
-            for patch in patches.iter().filter(|p| p.saveset > segment.saveset) {
-                let listed = patch
-                    .blocks
-                    .iter()
-                    .filter(|(block, _)| segment.holds(**block));
-                blocks.extend(listed.map(|(block, rows)| (*block, rows.clone())));
+            let mut patched = BTreeSet::new();
+            for patch in &patches {
+                let listed = patch.blocks.iter();
+                for (block, rows) in listed.filter(|(block, _)| segment.holds(**block)) {
+                    if patch.saveset <= segment.saveset {
+                        self.see("a segment newer than a patch");
+                        continue;
+                    }
+                    self.see("a patch");
+                    if !patched.insert(*block) {
+                        self.see("a patch over a patch");
+                    }
+                    if rows.0.is_empty() {
+                        self.see("a patch of an emptied block");
+                    }
+                    blocks.insert(*block, rows.clone());
+                }
             }
             for (own, count) in blocks.into_values() {
                 rows.extend(own);
@@ -453,6 +477,15 @@ impl Reader {
         paths.filter(move |path| path.starts_with(folder))
     }
 
+    fn see(&self, what: impl Into<String>) {
+        self.seen.borrow_mut().insert(what.into());
+    }
+
+    /// What of the format was met so far.
+    pub fn seen(&self) -> BTreeSet<String> {
+        self.seen.borrow().clone()
+    }
+
     /// Everything that can be read of the vault, each by a name that says what it is.
     pub fn everything(&self) -> BTreeMap<String, Vec<u8>> {
         let mut all = BTreeMap::new();
@@ -473,6 +506,7 @@ impl Reader {
             all.insert(path.replace('/', " "), content);
         }
         for (id, manifest) in self.manifests() {
+            self.see(manifest["contents"]["run_type"].as_str().unwrap());
             for database in manifest["contents"]["databases"].as_array().unwrap() {
                 let of = format!(
                     "saveset {id}, database {}",
@@ -497,6 +531,12 @@ impl Reader {
     /// A table of a manifest.
     fn rows(&self, table: &Value) -> Vec<u8> {
         let sheet = &table["sheet"];
+        self.see(table["plan"]["format"].as_str().unwrap());
+        let place = format!("sheet in {}", sheet["runs"]);
+        if self.seen.borrow().contains(&place) {
+            self.see("a shared sheet");
+        }
+        self.see(if sheet.is_null() { "no sheet" } else { &*place });
         let (rows, row_count) = match sheet.is_null() {
             true => (Vec::new(), 0),
             false => {
@@ -508,6 +548,10 @@ impl Reader {
         assert_eq!(table["plain_bytes"], rows.len());
         rows
     }
+}
+
+fn pack_path(id: &str) -> String {
+    format!("packs/{}/{id}", &id[30..])
 }
 
 fn frame(run: &Value) -> Frame {
