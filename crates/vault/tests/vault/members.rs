@@ -7,6 +7,7 @@ use object_store::ObjectStore;
 use serde_json::{Value, json};
 use vault::{FrameCutter, SheetRef, Vault, VaultError, runs};
 
+use crate::golden_writer;
 use crate::reader::Reader;
 use crate::sample::{self, Keys, content, execution, memory, objects, put, saveset_id};
 
@@ -222,4 +223,50 @@ async fn must_24_a_sheet_may_have_more_members_and_lacks_only_those_that_may_be_
     }
     assert!(must >= 14, "{must}");
     drop((store, keys));
+}
+
+#[tokio::test]
+async fn must_13_a_newer_manifest_tombstone_or_list_of_moved_frames_is_refused_by_its_name() {
+    let (store, keys) = (memory(), Keys::new());
+    golden_writer::write(store.clone(), &keys).await;
+    let all = objects(&*store, "").await;
+    let text = keys.recovery.to_text();
+    let reader = Reader::new(all.clone(), text.expose_secret());
+    let moves = all.keys().rfind(|path| path.starts_with("moves/")).unwrap();
+    for (path, kind, saveset) in [
+        ("manifests/7", 1, 7),
+        ("manifests/1", 2, 1),
+        (moves.as_str(), 5, 7),
+    ] {
+        let mut newer = reader.json(path, kind);
+        newer["format"] = 2.into();
+        // Whatever else a newer release writes there.
+        for other in ["contents", "cause", "moved"] {
+            if !newer[other].is_null() {
+                newer[other] = json!({"new": "form"});
+            }
+        }
+        let content = serde_json::to_vec(&newer).unwrap();
+        let sealed = reader.sealed_again(path, &content);
+        put(&*store, path, sealed.into()).await;
+        let vault = keys.open(store.clone()).await.unwrap();
+        let read = async {
+            let saveset = vault.open_saveset(saveset_id(saveset)).await?;
+            for table in 0..saveset.databases()[0].tables.len() {
+                for segment in saveset.sheet(0, table).await?.segments {
+                    sample::drain(&mut saveset.rows(&segment)).await?;
+                }
+            }
+            Ok(())
+        };
+        match read.await.unwrap_err() {
+            VaultError::NewerFormat {
+                path: named, found, ..
+            } => {
+                assert_eq!((named.as_str(), found), (path, 2));
+            }
+            error => panic!("{path}: {error}"),
+        }
+        put(&*store, path, all[path].clone()).await;
+    }
 }
