@@ -62,14 +62,19 @@ fn any_segments() -> impl Strategy<Value = Vec<Plan>> {
 
 /// Those of one saveset.
 fn any_patches(saveset: i64) -> impl Strategy<Value = Vec<Plan>> {
-    let each = prop::collection::vec(any_rows(), 7);
+    let each = prop::collection::vec((prop::bool::weighted(0.2), any_rows()), 7);
     (any_ranges(), each).prop_map(move |(ranges, each)| {
-        let plans = ranges.into_iter().zip(each).map(|(blocks, rows)| Plan {
+        let plan = |(blocks, (narrowed, rows)): (BlockRange, (bool, Blocks))| Plan {
             saveset,
             blocks,
-            narrowed: false,
-            rows: within(&rows, blocks),
-        });
+            narrowed,
+            rows: if narrowed {
+                rows
+            } else {
+                within(&rows, blocks)
+            },
+        };
+        let plans = ranges.into_iter().zip(each).map(plan);
         plans.filter(|plan| !plan.rows.is_empty()).collect()
     })
 }
@@ -82,7 +87,8 @@ fn applied(segments: &[Plan], patches: &[Plan], saveset: i64) -> Vec<(BlockRange
         let mut blocks = within(&segment.rows, segment.blocks);
         for patch in patches.iter().filter(there) {
             if patch.saveset > segment.saveset {
-                blocks.extend(within(&patch.rows, segment.blocks));
+                let counts = within(&patch.rows, patch.blocks);
+                blocks.extend(within(&counts, segment.blocks));
             }
         }
         table.push((segment.blocks, blocks));

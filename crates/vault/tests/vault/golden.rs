@@ -183,6 +183,7 @@ fn covers_the_format(golden: &Golden) {
         "a patch over a patch",
         "a patch of an emptied block",
         "a narrowed segment",
+        "a narrowed patch",
         "a segment newer than a patch",
         "an entry without blocks",
         "no sheet",

@@ -130,10 +130,15 @@ impl Run {
     fn cut_off(&mut self, table: &mut Table, at: u32, grown: Blocks) {
         table.blocks.retain(|block, _| *block < at);
         table.blocks.extend(grown);
+        table.sheet.segments.retain(|one| one.blocks.start < at);
         let last = table.sheet.segments.last_mut().unwrap();
         assert!(last.blocks.contains(at) && last.blocks.start < at);
         last.blocks.end = Some(at);
         last.narrowed = true;
+        for patch in &mut table.sheet.patches {
+            patch.blocks.end = Some(at);
+            patch.narrowed = true;
+        }
         let range = BlockRange {
             start: at,
             end: None,
@@ -400,6 +405,7 @@ async fn third_delta(vault: &Vault, number: i64, shop: &mut [Database]) {
         orders.sheet.patches.push(patch);
     }
     orders.written = None;
+    run.cut_off(table(shop, "public.cut"), 10, rows::orders(10..11, 73));
     run.commit(SiteType::Postgresql, shop, Some(5)).await;
 }
 

@@ -372,7 +372,7 @@ impl Reader {
     }
 
     /// Section 6: a segment or patch.
-    fn entry(&self, entry: &Value) -> Entry {
+    fn entry(&self, entry: &Value, kind: &str) -> Entry {
         let index = self.runs(&entry["index"]);
         assert_eq!(blake3::hash(&index).to_hex().as_str(), entry["hash"]);
         let rows = self.runs(&entry["rows"]);
@@ -413,7 +413,7 @@ impl Reader {
         within.retain(|block, _| entry_read.holds(*block));
         if within.len() < all {
             assert_eq!(entry["narrowed"], true);
-            self.see("a narrowed segment");
+            self.see(format!("a narrowed {kind}"));
         }
         Entry {
             blocks: within,
@@ -423,11 +423,12 @@ impl Reader {
 
     /// Section 6: the rows that the table has, and how many.
     fn table(&self, sheet: &Value) -> (Vec<u8>, u64) {
-        let entries = |of: &Value| -> Vec<Entry> {
-            let entries = of.as_array().unwrap().iter();
-            entries.map(|entry| self.entry(entry)).collect()
+        let entries = |of: &str, kind: &str| -> Vec<Entry> {
+            let entries = sheet[of].as_array().unwrap().iter();
+            entries.map(|entry| self.entry(entry, kind)).collect()
         };
-        let (segments, patches) = (entries(&sheet["segments"]), entries(&sheet["patches"]));
+        let segments = entries("segments", "segment");
+        let patches = entries("patches", "patch");
         let (mut rows, mut row_count) = (Vec::new(), 0);
         for mut segment in segments {
             let mut blocks = std::mem::take(&mut segment.blocks);
