@@ -22,6 +22,7 @@ mod files;
 mod index;
 mod load;
 mod nested;
+mod part;
 mod rows;
 mod schema;
 mod script;

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use model::{
-    Connection as SiteConnection, ExportFormat, ExportPlace, Findings, ObjectName, Outcome,
-    Published, RestoreRequest, SegmentLoader, StepReport, Target, safe_file_name,
+    Connection as SiteConnection, DatabaseSelection, ExcludedObject, ExportFormat, ExportPlace,
+    Findings, ObjectName, ObjectType, Outcome, Published, RestoreRequest, Scope, SegmentLoader,
+    StepReport, Target, safe_file_name,
 };
 use serde_json::json;
 
@@ -38,11 +39,10 @@ pub(crate) struct ExportTarget {
 
 impl ExportTarget {
     pub(crate) fn open(place: &ExportPlace, request: RestoreRequest) -> Result<Self, SqliteError> {
-        if !request.selection.is_whole() {
-            return Err(SqliteError::NotBuiltYet {
-                what: "an export of a part of a SQLite file".to_owned(),
-            });
-        }
+        let request = RestoreRequest {
+            selection: without_the_rest(&request)?,
+            ..request
+        };
         Ok(ExportTarget {
             folder: place.directory.join(request.target_database.last()),
             format: place.format,
@@ -63,6 +63,32 @@ impl ExportTarget {
     fn file_name(&self) -> String {
         safe_file_name(&[self.request.selection.database.last()])
     }
+}
+
+/// Chosen tables and views as the whole file without the others: only a restore brings tables into a
+/// file that is there.
+fn without_the_rest(request: &RestoreRequest) -> Result<DatabaseSelection, SqliteError> {
+    let selection = &request.selection;
+    let Scope::Only(chosen) = &selection.scope else {
+        return Ok(selection.clone());
+    };
+    let stands = |kind| matches!(kind, ObjectType::Table | ObjectType::View);
+    if let Some(other) = chosen.iter().find(|object| !stands(object.object_type)) {
+        return Err(SqliteError::NotAlone {
+            what: other.to_string(),
+            why: "only tables and views can be",
+        });
+    }
+    let rest = request.objects.iter().filter(|object| {
+        stands(object.object_type) && !selection.takes("", object.name.last(), object.object_type)
+    });
+    let exclude = rest.map(|object| ExcludedObject::new(object.name.clone(), object.object_type));
+    Ok(DatabaseSelection {
+        database: selection.database.clone(),
+        scope: Scope::Whole {
+            exclude: exclude.collect(),
+        },
+    })
 }
 
 /// Makes the directory, and the restore into it.

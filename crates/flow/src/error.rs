@@ -140,6 +140,21 @@ pub enum FlowError {
         /// The database.
         database: ObjectName,
     },
+    /// The saveset does not hold an object that was asked for by itself.
+    #[error(
+        "saveset {saveset} does not hold {object} of the database {database}{}",
+        meant(.near.as_deref())
+    )]
+    ObjectNotInSaveset {
+        /// The saveset.
+        saveset: SavesetId,
+        /// The database, which it holds, or a part of it.
+        database: ObjectName,
+        /// Type and name of the object.
+        object: String,
+        /// Type and name of the one that was meant perhaps.
+        near: Option<String>,
+    },
     /// Some databases of a restore are in their places, and another one could not be put there.
     #[error("{first}; {} restored all the same", restored(.published))]
     PartlyPublished {
@@ -228,6 +243,10 @@ fn details(obstacles: &[Obstacle]) -> String {
     details.join("; ")
 }
 
+fn meant(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; it holds {near}"))
+}
+
 fn restored(published: &[Published]) -> String {
     let names: Vec<String> = published.iter().map(|p| p.database.to_string()).collect();
     match names.len() {
@@ -276,7 +295,9 @@ impl Fault for FlowError {
             FlowError::ExportNotEmpty { .. } => "export-not-empty",
             FlowError::ShuttingDown => "shutting-down",
             FlowError::NoDatabase => "internal",
-            FlowError::NotInSaveset { .. } => "not-in-saveset",
+            FlowError::NotInSaveset { .. } | FlowError::ObjectNotInSaveset { .. } => {
+                "not-in-saveset"
+            }
             FlowError::Unmarked { first, .. }
             | FlowError::LeftBehind { first, .. }
             | FlowError::PartlyPublished { first, .. } => first.code(),
@@ -293,7 +314,8 @@ impl Fault for FlowError {
             FlowError::Io { .. } | FlowError::RowsDiffer { .. } => Blame::Source,
             FlowError::NoDelta
             | FlowError::ExportNotEmpty { .. }
-            | FlowError::NotInSaveset { .. } => Blame::Request,
+            | FlowError::NotInSaveset { .. }
+            | FlowError::ObjectNotInSaveset { .. } => Blame::Request,
             FlowError::ShuttingDown => Blame::Busy,
             FlowError::Unmarked { first, .. }
             | FlowError::LeftBehind { first, .. }
@@ -343,7 +365,7 @@ impl Fault for FlowError {
                     .to_owned(),
             ),
             FlowError::PartlyPublished { first, .. } => first.hint(),
-            FlowError::NotInSaveset { .. } => {
+            FlowError::NotInSaveset { .. } | FlowError::ObjectNotInSaveset { .. } => {
                 Some("GET …/executions/{execution_id}/objects lists what it holds".to_owned())
             }
             FlowError::Cancelled

@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    BoxFault, BrowsedObject, CheckReport, Connection, Credentials, DatabaseSelection, Engine,
-    ExportFormat, ExportPlace, Fault, MissingRight, ObjectName, Outcome, Parent, Progress,
-    RestoreRequest, ServerExecutionId, SiteType, Source, SourceRequest, Target, safe_file_name,
+    BoxFault, BrowsedObject, CheckReport, ChosenObject, Connection, Credentials, DatabaseSelection,
+    Engine, ExcludedObject, ExportFormat, ExportPlace, Fault, MissingRight, ObjectName, Outcome,
+    Parent, Progress, RestoreRequest, Scope, ServerExecutionId, SiteType, Source, SourceRequest,
+    Target, safe_file_name,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +35,8 @@ pub struct ExportInput {
     pub engine: Arc<dyn Engine>,
     /// The saveset.
     pub saveset: Saveset,
-    /// The databases of it.
-    pub databases: Vec<ObjectName>,
+    /// The databases of it, each whole or in part; [`all_held`](crate::all_held) says whether all is there.
+    pub databases: Vec<DatabaseSelection>,
     /// A directory that is not there, or empty.
     pub directory: PathBuf,
     /// How rows are written.
@@ -112,10 +113,10 @@ async fn write_databases(
         },
     });
     let mut taken = BTreeSet::new();
-    for name in &input.databases {
-        let directory = directory_name(name, &mut taken);
+    for wanted in &input.databases {
+        let directory = directory_name(&wanted.database, &mut taken);
         let done = restore(
-            restore_input(input, &engine, place, name, &directory),
+            restore_input(input, &engine, place, wanted, &directory),
             cancel.clone(),
         );
         let done = done.await?;
@@ -123,7 +124,7 @@ async fn write_databases(
         outcome.bytes_read += done.bytes_read;
         outcome.errors.extend(done.errors);
         outcome.databases.push(ExportedDatabase {
-            name: name.clone(),
+            name: wanted.database.clone(),
             directory,
         });
     }
@@ -146,7 +147,7 @@ fn restore_input(
     input: &ExportInput,
     engine: &Arc<dyn Engine>,
     place: &Directory,
-    database: &ObjectName,
+    wanted: &DatabaseSelection,
     directory: &str,
 ) -> RestoreInput {
     RestoreInput {
@@ -158,7 +159,7 @@ fn restore_input(
         credentials: None,
         saveset: input.saveset.clone(),
         databases: vec![DatabaseRestore {
-            selection: DatabaseSelection::whole(database.clone()),
+            selection: wanted.clone(),
             target_database: ObjectName::one(directory),
         }],
         options: RestoreOptions {
@@ -339,10 +340,22 @@ fn index_of(input: &ExportInput, outcome: &ExportOutcome) -> String {
     let databases: Vec<serde_json::Value> = outcome
         .databases
         .iter()
-        .map(|database| {
+        .zip(&input.databases)
+        .map(|(database, wanted)| {
+            // null: everything.
+            let (objects, left_out) = match &wanted.scope {
+                Scope::Whole { exclude } => (None, exclude.as_slice()),
+                Scope::Only(chosen) => (Some(chosen), &[][..]),
+            };
+            let listed = |objects: &Vec<ChosenObject>| -> Vec<String> {
+                objects.iter().map(ChosenObject::to_string).collect()
+            };
+            let left_out: Vec<String> = left_out.iter().map(ExcludedObject::to_string).collect();
             serde_json::json!({
                 "name": database.name.last(),
                 "directory": database.directory,
+                "objects": objects.map(listed),
+                "left_out": left_out,
             })
         })
         .collect();

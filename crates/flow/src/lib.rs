@@ -118,6 +118,7 @@ mod dictionary;
 mod discard;
 mod error;
 mod export;
+mod held;
 mod load;
 mod loaders;
 mod one_database;
@@ -133,6 +134,7 @@ mod writer;
 pub use backup::{BackupInput, BackupOptions, BackupOutcome, JobFacts, backup};
 pub use error::{FlowError, Place, obstacle_code};
 pub use export::{ExportInput, ExportOutcome, ExportedDatabase, export};
+pub use held::all_held;
 pub use restore::{
     DatabaseRestore, RestoreInput, RestoreOptions, RestoreOutcome, plan_restore, restore,
 };

@@ -318,9 +318,8 @@ fn wanted(
 ) -> Result<Vec<DatabaseRestore>, JobsError> {
     let contents = &saveset.manifest().contents;
     let held: Vec<ObjectName> = contents.databases.iter().map(|d| d.name.clone()).collect();
-    let new_names = selection;
-    let asked = selection.by_database(&held)?.into_iter();
-    let wanted = asked.map(|selection| {
+    let asked = selection.by_database(&held)?;
+    for selection in &asked {
         if contents.place_of(&selection.database).is_none() {
             return Err(JobsError::NotInSaveset {
                 saveset: saveset.id(),
@@ -328,14 +327,17 @@ fn wanted(
                 asked: selection.database.to_string(),
             });
         }
-        let named = || new_names.new_name_of(&selection.database);
+    }
+    flow::all_held(saveset, &asked)?;
+    let wanted = asked.into_iter().map(|one| {
+        let named = || selection.new_name_of(&one.database);
         let renamed = new_name.or_else(named);
-        Ok(DatabaseRestore {
-            target_database: renamed.unwrap_or(&selection.database).clone(),
-            selection,
-        })
+        DatabaseRestore {
+            target_database: renamed.unwrap_or(&one.database).clone(),
+            selection: one,
+        }
     });
-    wanted.collect()
+    Ok(wanted.collect())
 }
 
 /// A RESTORE job's definition around a name and a selection, everything else neutral.

@@ -4,6 +4,7 @@ mod contents;
 mod shown;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,12 +12,16 @@ use clap::{Args, ValueEnum};
 use engine_postgres::{PostgresEngine, PostgresOptions};
 use engine_sqlite::SqliteEngine;
 use flow::{ExportInput, ExportOutcome};
-use model::{Engine, ExportFormat, ExposeSecret, Fault, ObjectName, SavesetId, SiteType};
+use model::{
+    DatabaseSelection, Engine, ExportFormat, ExposeSecret, Fault, ObjectName, SavesetId, Selection,
+    SiteType,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use vault::{RecoveryKey, Saveset, Unlock, Vault, VaultError};
 
+use crate::cli::chosen::SelectArgs;
 use crate::cli::{Context, vault_option};
 use crate::error::CommandError;
 use crate::exit::Exit;
@@ -39,9 +44,8 @@ pub(crate) struct ExportArgs {
     /// The directory to write into: one that is not there yet, or empty
     #[arg(long, value_name = "DIR", required_unless_present = "list")]
     to: Option<PathBuf>,
-    /// Only this database of the saveset; may be repeated
-    #[arg(long, value_name = "DATABASE")]
-    database: Vec<String>,
+    #[command(flatten)]
+    select: SelectArgs,
     /// How rows are written
     #[arg(long, value_enum, default_value_t)]
     format: FormatArg,
@@ -153,25 +157,31 @@ impl ExportArgs {
         }
     }
 
-    /// Those that were asked for, all of them in the saveset.
-    fn databases(&self, saveset: &Saveset) -> Result<Vec<ObjectName>, CommandError> {
+    /// What was asked for, all of it in the saveset; without a flag everything that is in it.
+    fn databases(&self, saveset: &Saveset) -> Result<Vec<DatabaseSelection>, CommandError> {
         let there = saveset.databases().iter();
         let there: Vec<ObjectName> = there.map(|database| database.name.clone()).collect();
-        let mut wanted = Vec::new();
-        for text in &self.database {
-            let name =
-                ObjectName::database(text).map_err(|e| CommandError::Usage(e.to_string()))?;
-            if !there.contains(&name) {
+        let objects = self.select.objects()?;
+        if objects.is_empty() {
+            return Ok(there.into_iter().map(DatabaseSelection::whole).collect());
+        }
+        let usage = |what: &dyn Display| CommandError::Usage(what.to_string());
+        let wanted = Selection { objects }.by_database(&there);
+        let wanted = wanted.map_err(|fault| usage(&fault))?;
+        for database in wanted.iter().map(|wanted| &wanted.database) {
+            if !there.contains(database) {
                 let there: Vec<&str> = there.iter().map(ObjectName::last).collect();
-                let name = name.last();
                 return Err(CommandError::Usage(format!(
-                    "the saveset holds no database {name}; it holds {}",
+                    "the saveset holds no database {}; it holds {}",
+                    database.last(),
                     there.join(", ")
                 )));
             }
-            wanted.push(name);
         }
-        Ok(if wanted.is_empty() { there } else { wanted })
+        flow::all_held(saveset, &wanted).map_err(|missing| {
+            CommandError::Usage(format!("{missing}; --list shows everything that it holds"))
+        })?;
+        Ok(wanted)
     }
 
     fn engine(&self, site_type: SiteType) -> Arc<dyn Engine> {

@@ -87,7 +87,7 @@ pub(crate) struct CreateArgs {
     description: Option<String>,
     /// The whole job as JSON, as the API takes it
     #[arg(long, value_name = "FILE")]
-    #[arg(conflicts_with_all = ["name", "ChosenArgs", "copies", "priority", "auto_abort", "yield_to_ddl", "description"])]
+    #[arg(conflicts_with_all = ["name", "ChosenArgs", "SelectArgs", "copies", "priority", "auto_abort", "yield_to_ddl", "description"])]
     file: Option<PathBuf>,
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use model::{Credentials, ExposeSecret};
+use model::{Credentials, ExposeSecret, ObjectName, SelectedObject};
 use serde_json::{Value, json};
 
 use crate::cli::chosen::{self, PartArgs};
@@ -15,20 +15,22 @@ use crate::output::{self, text};
 use crate::secret_input::{self, SecretError};
 use crate::wait;
 
+/// How many objects the name of a RESTORE job has.
+const NAMED: usize = 3;
+/// How many characters it may have.
+const NAME_LENGTH: usize = 255;
+
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// The site that was backed up
     site: String,
     #[command(flatten)]
     what: WhatArgs,
-    /// The database in the saveset, where it holds several
-    #[arg(long, value_name = "DATABASE")]
-    database: Option<String>,
-    /// Restore the database under this name; without it, it goes back to its place
-    #[arg(long, value_name = "NAME")]
-    to: Option<String>,
     #[command(flatten)]
     part: PartArgs,
+    /// Restore the one database under this name; without it, it goes back to its place
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["all_databases", "schema", "table"])]
+    to: Option<String>,
     /// Restore to this site instead of the same
     #[arg(long, value_name = "SITE")]
     target_site: Option<String>,
@@ -127,14 +129,16 @@ impl RestoreArgs {
         let client = context.client()?;
         let credentials = self.credentials.given()?;
         let backup = self.what.backup(&client, &self.site).await?;
-        let (objects, title) = match (self.part.objects()?, &self.database) {
-            (Some(parts), _) => {
-                let title = format!("restore {}", text(&parts[0], "object_name"));
-                (parts, title)
-            }
-            (None, Some(database)) => self.whole(database),
-            (None, None) => self.whole(&database_in(&client, &self.site, &backup).await?),
-        };
+        let mut objects = self.part.objects()?;
+        if objects.is_empty() {
+            let database = database_in(&client, &self.site, &backup).await?;
+            objects.push(chosen::whole(ObjectName::one(database)));
+        }
+        if self.to.is_some() && objects.len() > 1 {
+            return Err(CommandError::Usage(
+                "--to goes with one --database: each of several keeps its name".to_owned(),
+            ));
+        }
         let answer = client
             .post(&[
                 "sites",
@@ -145,7 +149,7 @@ impl RestoreArgs {
                 &backup.execution,
                 "restores",
             ])
-            .json(&self.body(objects, &title))
+            .json(&self.body(&objects))
             .credentials(credentials.as_ref())
             .idempotency_key(self.idempotency_key.as_deref())?
             .send()
@@ -170,24 +174,30 @@ impl RestoreArgs {
         wait::exit_of(&ended)
     }
 
-    /// One whole database, and the name of the RESTORE job.
-    fn whole(&self, database: &str) -> (Vec<Value>, String) {
-        let title = match &self.to {
-            Some(to) => format!("restore {database} as {to}"),
-            None => format!("restore {database}"),
-        };
-        (vec![chosen::whole(database)], title)
+    /// The name of the RESTORE job.
+    fn title(&self, objects: &[SelectedObject]) -> String {
+        let (named, others) = objects.split_at(objects.len().min(NAMED));
+        let named: Vec<String> = named.iter().map(|object| object.name.to_string()).collect();
+        let mut title = format!("restore {}", named.join(", "));
+        if !others.is_empty() {
+            title += &format!(" and {} more", others.len());
+        }
+        if let Some(to) = &self.to {
+            title += &format!(" as {to}");
+        }
+        // What is longer is refused.
+        title.chars().take(NAME_LENGTH).collect()
     }
 
-    fn body(&self, objects: Vec<Value>, title: &str) -> Value {
+    fn body(&self, objects: &[SelectedObject]) -> Value {
         // What is not asked for is left out: the server's defaults hold.
         let asked = |flag: bool| flag.then_some(true);
         without_nulls(json!({
-            "name": title,
+            "name": self.title(objects),
             "target_site": self.target_site.as_deref().unwrap_or(&self.site),
             "dry_run": asked(self.dry_run),
             "job_settings": without_nulls(json!({
-                "objects": objects,
+                "objects": chosen::as_json(objects),
                 "restore_to_a_different_database_on_target_site": self.to,
                 "replace_existing": asked(self.replace_existing),
                 "skip_statstics": asked(self.skip_statistics),
@@ -274,7 +284,7 @@ async fn database_in(client: &Client, site: &str, backup: &Backup) -> Result<Str
             backup.execution, backup.execution
         ))),
         several => Err(CommandError::Usage(format!(
-            "the saveset holds several databases: choose one with --database: {}",
+            "the saveset holds several databases: choose with --database, or --all-databases: {}",
             several.join(", ")
         ))),
     }

@@ -109,6 +109,44 @@ fn a_sqlite_database_is_exported_as_file_as_sql_and_as_csv() {
 }
 
 #[test]
+fn single_tables_are_exported_and_what_is_not_there_is_told_with_what_is() {
+    let left = Left::behind();
+    left.export(&["--to", "out", "--table", "shop.db:item"])
+        .exits(0);
+    let part = rusqlite::Connection::open(left.path("out/shop.db/shop.db")).unwrap();
+    let tables = "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+    let tables: String = part.query_row(tables, [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, "item");
+    let index = fs::read(left.path("out/index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+    assert_eq!(
+        index["databases"][0]["objects"],
+        serde_json::json!(["TABLE item"])
+    );
+    left.export(&["--to", "no", "--table", "shop.db:itme"])
+        .exits(2)
+        .complains("does not hold TABLE itme of the database shop.db; it holds TABLE item")
+        .complains("--list");
+    left.export(&["--to", "no", "--table", "item"])
+        .exits(2)
+        .complains("as shop:public.orders");
+    let without = [
+        "--to",
+        "rest",
+        "--database",
+        "shop.db",
+        "--exclude-table",
+        "shop.db:item",
+    ];
+    left.export(&without).exits(0);
+    let rest = rusqlite::Connection::open(left.path("rest/shop.db/shop.db")).unwrap();
+    let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'item'";
+    let there: i64 = rest.query_row(there, [], |row| row.get(0)).unwrap();
+    assert_eq!(there, 0);
+    assert!(!left.path("no").exists());
+}
+
+#[test]
 fn savesets_and_their_objects_are_listed() {
     let left = Left::behind();
     let list = |what: &[&str]| Done::of(&mut left.command(what, &["--list"])).exits(0);

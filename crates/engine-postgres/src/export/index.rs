@@ -15,7 +15,7 @@ pub(super) struct Index<'a> {
     database: &'a str,
     server: String,
     encoding: &'a str,
-    /// Whether the rows of all tables are here.
+    /// Whether everything that was in the database is here.
     whole: bool,
     scripts: &'a [&'static str],
     tables: Vec<TableEntry<'a>>,

@@ -1,5 +1,6 @@
 //! DDL: pg_restore turns the dump into SQL, in the parts that rows stand between.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,28 @@ pub(super) const RIGHTS: &str = "rights.sql";
 pub(super) const EVENT_TRIGGERS: &str = "event-triggers.sql";
 pub(super) const STATISTICS: &str = "statistics.sql";
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions.sql";
+
+/// The tables of contents of a dump's sections.
+pub(super) struct Contents {
+    before: Toc,
+    data: Toc,
+    after: Toc,
+}
+
+impl Contents {
+    /// Every entry.
+    pub(super) fn all(&self) -> Vec<&Entry> {
+        let parts = [&self.before, &self.data, &self.after];
+        parts.into_iter().flat_map(|toc| &toc.entries).collect()
+    }
+
+    /// Leaves only these.
+    pub(super) fn retain(&mut self, kept: &BTreeSet<u32>) {
+        for toc in [&mut self.before, &mut self.data, &mut self.after] {
+            toc.entries.retain(|entry| kept.contains(&entry.id));
+        }
+    }
+}
 
 /// Writes the scripts of a dump. Answers their names; a script of nothing is not written.
 pub(super) struct Schema<'a> {
@@ -49,11 +72,27 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// Writes all of them.
-    pub(super) async fn write(&self) -> Result<Vec<&'static str>, ExportError> {
-        let before = self.section("pre-data").await?;
-        let after = self.section("post-data").await?;
-        let data = self.section("data").await?;
+    /// What is in the dump, and what each entry needs.
+    pub(super) async fn contents(&self) -> Result<Contents, ExportError> {
+        // With `--verbose` pg_restore does not ask for the section.
+        let all = self.list(&["--verbose".as_ref()]).await?;
+        Ok(Contents {
+            before: self.section("pre-data").await?.with_needs(&all),
+            data: self.section("data").await?.with_needs(&all),
+            after: self.section("post-data").await?.with_needs(&all),
+        })
+    }
+
+    /// Writes the scripts of these entries.
+    pub(super) async fn write(
+        &self,
+        contents: &Contents,
+    ) -> Result<Vec<&'static str>, ExportError> {
+        let Contents {
+            before,
+            data,
+            after,
+        } = contents;
         let both = || before.entries.iter().chain(&after.entries);
         let step = |step: Step| both().filter(move |entry| entry.step() == step);
         let statistics = data.entries.iter().chain(&after.entries);
@@ -89,9 +128,13 @@ impl<'a> Schema<'a> {
     }
 
     async fn section(&self, section: &str) -> Result<Toc, ExportError> {
-        let into = self.folder.join(LIST);
         let option = format!("--section={section}");
-        let arguments: [&OsStr; 2] = ["--list".as_ref(), option.as_ref()];
+        self.list(&[option.as_ref()]).await
+    }
+
+    async fn list(&self, options: &[&OsStr]) -> Result<Toc, ExportError> {
+        let into = self.folder.join(LIST);
+        let arguments = [&["--list".as_ref()], options].concat();
         self.run(&arguments, &into).await?;
         let bytes = fs::read(&into).map_err(ExportError::file("reading", &into))?;
         remove(&into)?;

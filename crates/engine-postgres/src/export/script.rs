@@ -33,8 +33,6 @@ pub(super) struct Parts<'a> {
     pub(super) written: &'a [&'static str],
     /// Why there is no SQL of the objects.
     pub(super) without_schema: Option<&'a str>,
-    /// Whether rows of some tables are left out.
-    pub(super) is_whole: bool,
 }
 
 const LOAD_HEAD: &str = "\
@@ -88,13 +86,7 @@ impl Parts<'_> {
         for name in [BEFORE_ROWS, LARGE_OBJECTS, ROWS] {
             include(&mut script, name);
         }
-        if !self.is_whole {
-            script.push_str(PARTIAL);
-        }
         include(&mut script, AFTER_ROWS);
-        if !self.is_whole {
-            script.push_str("\\if :{?keep_going}\n\\else\n\\set ON_ERROR_STOP on\n\\endif\n");
-        }
         for name in [SEQUENCES, LARGE_OBJECT_RIGHTS, RIGHTS, VIEWS] {
             include(&mut script, name);
         }
@@ -187,11 +179,6 @@ const WITHOUT_SCHEMA: &str = "\
 \\echo '  psql -X -f rows.sql NAME     (and large-objects.sql before it, if it is here)'
 \\echo '  pg_restore --section=post-data -d NAME schema.dump'
 \\echo '  psql -X -f sequences.sql NAME, and the same with every other .sql file but create.sql'
-";
-
-const PARTIAL: &str = "\
-\\echo Rows of some tables are not in this export: foreign keys that need them will not be made.
-\\set ON_ERROR_STOP off
 ";
 
 /// Statements that set the values of sequences.

@@ -7,19 +7,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    ExportFormat, ExportPlace, Findings, Outcome, Phase, Published, RestoreRequest, SegmentLoader,
-    StepReport, Target,
+    ExportFormat, ExportPlace, Findings, ObjectType, Outcome, Phase, Published, RestoreRequest,
+    RestoreTable, SegmentLoader, StepReport, Target,
 };
 
 use super::fault::{ExportError, blocking};
 use super::files::{Folder, ROWS, create};
 use super::index::Index;
 use super::load::FileLoader;
+use super::part::{Kept, Part};
 use super::rows::{Content, TableFile};
 use super::schema::Schema;
 use super::script::{self, Parts};
-use crate::facts::{DatabaseFacts, LargeObjectFacts, SequenceFacts, TableKind, part};
-use crate::restore::{database_facts, json_line, large_object_statements, page_bytes, whole_part};
+use crate::facts::{
+    DatabaseFacts, LargeObjectFacts, QualifiedName, SequenceFacts, TableKind, part,
+};
+use crate::restore::{
+    RestoreError, database_facts, facts_of, json_line, large_object_statements, page_bytes,
+    whole_part,
+};
 
 const INDEX: &str = "index.json";
 /// Facts of large objects, while they are turned into SQL.
@@ -33,6 +39,8 @@ pub(super) struct ExportTarget {
     path: PathBuf,
     format: ExportFormat,
     request: RestoreRequest,
+    /// What of the database is exported; `None`: all of it.
+    part: Option<Part>,
     made: Option<Made>,
 }
 
@@ -40,11 +48,14 @@ pub(super) struct ExportTarget {
 struct Made {
     folder: Folder,
     facts: DatabaseFacts,
-    tables: Arc<Vec<TableFile>>,
+    /// In the saveset's order; `None`: not exported.
+    tables: Arc<Vec<Option<TableFile>>>,
     written: Vec<&'static str>,
     /// Why there is no SQL of the objects.
     without_schema: Option<String>,
     notes: Vec<String>,
+    /// What is exported; `None`: everything, or nobody can say.
+    kept: Option<Kept>,
 }
 
 impl ExportTarget {
@@ -57,8 +68,17 @@ impl ExportTarget {
             tool_directories,
             path: place.directory.join(request.target_database.last()),
             format: place.format,
+            part: Part::of(&request),
             request,
             made: None,
+        }
+    }
+
+    /// The tables that may be wanted, as far as their own facts tell.
+    fn may_want(&self, table: &RestoreTable) -> Result<bool, RestoreError> {
+        match &self.part {
+            None => Ok(true),
+            Some(part) => Ok(part.may_want(&facts_of(table)?)),
         }
     }
 
@@ -75,7 +95,22 @@ impl ExportTarget {
         let dump = folder.join(part::SCHEMA_DUMP);
         let directories = &self.tool_directories;
         match Schema::of(&folder, &dump, &made.facts, directories).await {
-            Ok(schema) => made.written.extend(schema.write().await?),
+            Ok(schema) => {
+                let mut contents = schema.contents().await?;
+                if let Some(part) = &self.part {
+                    let kept = part.sort(&contents.all(), &made.facts, &self.request);
+                    let kept = kept.map_err(ExportError::from)?;
+                    contents.retain(&kept.ids);
+                    made.notes.extend(kept.told.iter().cloned());
+                    made.kept = Some(kept);
+                }
+                made.written.extend(schema.write(&contents).await?);
+                if self.part.is_some() {
+                    // It holds what was not asked for.
+                    fs::remove_file(&dump).map_err(ExportError::file("removing", &dump))?;
+                    made.written.retain(|name| *name != part::SCHEMA_DUMP);
+                }
+            }
             Err(why) => {
                 let note = format!(
                     "pg_restore was not found ({why}): {} is left as it is, and load.sql tells how to load it",
@@ -91,6 +126,7 @@ impl ExportTarget {
         let begin = move || {
             tables
                 .iter()
+                .flatten()
                 .filter(|t| t.is_made())
                 .try_for_each(TableFile::begin)
         };
@@ -98,9 +134,13 @@ impl ExportTarget {
         Ok(())
     }
 
-    fn tables(&self, made: &mut Made) -> Result<Vec<TableFile>, ExportError> {
+    fn tables(&self, made: &mut Made) -> Result<Vec<Option<TableFile>>, ExportError> {
         let mut tables = Vec::new();
         for table in &self.request.tables {
+            if !self.wants(table, made.kept.as_ref())? {
+                tables.push(None);
+                continue;
+            }
             let table = TableFile::of(table, self.format, &mut made.folder)?;
             if self.format == ExportFormat::Csv
                 && table.content != Content::Csv
@@ -111,12 +151,34 @@ impl ExportTarget {
                     table.title
                 ));
             }
-            tables.push(table);
+            tables.push(Some(table));
         }
         for note in &made.notes {
             self.request.progress.note(note.clone());
         }
         Ok(tables)
+    }
+
+    fn wants(&self, table: &RestoreTable, kept: Option<&Kept>) -> Result<bool, RestoreError> {
+        let facts = facts_of(table)?;
+        let of_dump = facts.kind == TableKind::Rows && facts.extension.is_none();
+        match kept {
+            Some(kept) if of_dump => Ok(kept.relations.contains(&facts.name())),
+            _ => self.may_want(table),
+        }
+    }
+
+    /// Whether a sequence is exported.
+    fn has_sequence(&self, sequence: &SequenceFacts, kept: Option<&Kept>) -> bool {
+        let name = QualifiedName {
+            schema: sequence.schema.clone(),
+            name: sequence.name.clone(),
+        };
+        match (&self.part, kept) {
+            (None, _) => true,
+            (Some(_), Some(kept)) => kept.relations.contains(&name),
+            (Some(part), None) => part.takes(&name, ObjectType::Sequence),
+        }
     }
 
     /// A part of the dictionary as a file; `false`: the saveset has none.
@@ -149,6 +211,13 @@ impl ExportTarget {
 
     /// Makes the scripts of large objects, some objects at a time.
     async fn large_objects(&self, folder: &Path) -> Outcome<bool> {
+        if self
+            .part
+            .as_ref()
+            .is_some_and(|part| !part.is_of_the_whole())
+        {
+            return Ok(false);
+        }
         let facts = folder.join(OBJECTS);
         let there = self.part(part::LARGE_OBJECTS, &facts).await?;
         if !there {
@@ -248,6 +317,7 @@ impl Made {
         for table in self
             .tables
             .iter()
+            .flatten()
             .filter(|table| table.rows > 0 && table.is_made())
         {
             script.add(&script::load_table(table, page))?;
@@ -261,12 +331,19 @@ impl Made {
 #[async_trait]
 impl Target for ExportTarget {
     async fn findings(&mut self) -> Outcome<Findings> {
-        let bytes = self.request.tables.iter().map(|table| table.bytes).sum();
+        let tables = self.request.tables.iter().enumerate();
+        let wanted = tables.filter(|(place, _)| Target::wants(self, *place));
         Ok(Findings {
-            bytes_needed: bytes,
+            bytes_needed: wanted.map(|(_, table)| table.bytes).sum(),
             steps: vec![format!("Write the files into {}.", self.path.display())],
             ..Findings::default()
         })
+    }
+
+    fn wants(&self, table: usize) -> bool {
+        let table = self.request.tables.get(table);
+        // What cannot be read is told when it is written.
+        table.is_none_or(|table| self.may_want(table).unwrap_or(true))
     }
 
     async fn prepare(&mut self) -> Outcome<()> {
@@ -280,6 +357,7 @@ impl Target for ExportTarget {
             written: Vec::new(),
             without_schema: None,
             notes: Vec::new(),
+            kept: None,
         };
         let filled = self.fill(&mut made).await;
         // Kept also where it failed: discard takes away what is there.
@@ -294,11 +372,13 @@ impl Target for ExportTarget {
 
     async fn build(&mut self, _parallel: usize) -> Outcome<StepReport> {
         let tables = self.made("build")?.tables.clone();
-        let made = tables.iter().filter(|table| table.is_made()).count() as u64;
+        let made = tables.iter().flatten().filter(|table| table.is_made());
+        let made = made.count() as u64;
         self.request.progress.phase_total(Phase::Build, made);
         let end = move || {
             tables
                 .iter()
+                .flatten()
                 .filter(|t| t.is_made())
                 .try_for_each(TableFile::end)
         };
@@ -308,10 +388,13 @@ impl Target for ExportTarget {
     }
 
     async fn postscript(&mut self) -> Outcome<StepReport> {
-        let sequences = self.sequences().await?;
+        let mut sequences = self.sequences().await?;
+        let kept = self.made("postscript")?.kept.take();
+        sequences.retain(|sequence| self.has_sequence(sequence, kept.as_ref()));
         let folder = self.made("postscript")?.folder.path().to_owned();
         let large_objects = self.large_objects(&folder).await?;
-        let is_whole = self.request.tables.len() == self.made("postscript")?.tables.len();
+        let is_whole = self.part.is_none();
+        let of_database = self.part.as_ref().is_none_or(Part::is_of_the_whole);
         let made = self.made("postscript")?;
         if large_objects {
             made.written.push(script::LARGE_OBJECTS);
@@ -325,14 +408,15 @@ impl Target for ExportTarget {
             facts: &facts,
             written,
             without_schema: without_schema.as_deref(),
-            is_whole,
         };
         made.write(script::VIEWS, &parts(&[]).views())?;
-        made.write(script::SETTINGS, &parts(&[]).settings())?;
+        if of_database {
+            made.write(script::SETTINGS, &parts(&[]).settings())?;
+        }
         let written = made.written.clone();
         made.write(script::LOAD, &parts(&written).load())?;
         made.write(script::CREATE, &parts(&written).create())?;
-        let tables = made.tables.iter();
+        let tables = made.tables.iter().flatten();
         let index = Index::of(&made.facts, tables, &made.written, is_whole, &made.notes);
         let index = index.to_json()?;
         made.folder.write(INDEX, &index)?;

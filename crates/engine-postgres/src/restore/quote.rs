@@ -26,7 +26,7 @@ impl QualifiedName {
 
 impl TableFacts {
     /// Schema and name.
-    pub(super) fn name(&self) -> QualifiedName {
+    pub(crate) fn name(&self) -> QualifiedName {
         QualifiedName {
             schema: self.schema.clone(),
             name: self.name.clone(),

@@ -73,7 +73,7 @@ pub(crate) struct Entry {
     /// Schema, tag and owner, as printed.
     pub(crate) rest: String,
     /// The numbers of the entries that it needs.
-    pub(super) needs: Vec<u32>,
+    pub(crate) needs: Vec<u32>,
     /// The whole line, for a list.
     line: String,
 }
@@ -128,7 +128,7 @@ impl Entry {
     }
 
     /// Schema and name (`-` where it lies in no schema), as printed, without the owner.
-    pub(super) fn listed<'a>(&'a self, owners: &[String]) -> &'a str {
+    pub(crate) fn listed<'a>(&'a self, owners: &[String]) -> &'a str {
         let owner = self.owner(owners).map_or(0, |owner| owner.len() + 1);
         let end = self.rest.len().saturating_sub(owner);
         self.rest.get(..end).unwrap_or(&self.rest).trim_end()
@@ -173,7 +173,7 @@ impl Toc {
     }
 
     /// Takes what its entries need from a listing of the same dump that says it.
-    pub(super) fn with_needs(mut self, all: &Toc) -> Toc {
+    pub(crate) fn with_needs(mut self, all: &Toc) -> Toc {
         let all: HashMap<u32, &[u32]> = all.entries.iter().map(|e| (e.id, &*e.needs)).collect();
         for entry in &mut self.entries {
             entry.needs = all

@@ -7,6 +7,7 @@ use model::{DatabaseSelection, ObjectType};
 use crate::error::SqliteError;
 use crate::restore::tables::{drop_object, open_own, working_views};
 use crate::schema;
+use crate::shape::{Kind, shapes};
 
 /// Drops what the selection does not take. Answers warnings.
 pub(crate) fn leave_out(
@@ -31,6 +32,13 @@ pub(crate) fn leave_out(
             .filter(move |object| object.object_type == kind);
         objects.filter(move |object| !selection.takes("", &object.name, kind))
     };
+    // The tables in which a virtual one keeps its rows go and stay with it.
+    let all = shapes(&database, "main").map_err(failed)?;
+    let shadows: Vec<&str> = all
+        .iter()
+        .filter(|shape| shape.kind == Kind::Shadow)
+        .map(|shape| shape.name.as_str())
+        .collect();
     // A table takes its indexes and triggers along.
     for kind in [
         ObjectType::Trigger,
@@ -38,7 +46,7 @@ pub(crate) fn leave_out(
         ObjectType::View,
         ObjectType::Table,
     ] {
-        for object in out(kind) {
+        for object in out(kind).filter(|object| !shadows.contains(&object.name.as_str())) {
             drop_object(&database, &object.name).map_err(failed)?;
         }
     }

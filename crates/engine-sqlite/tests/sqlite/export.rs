@@ -179,3 +179,59 @@ async fn a_missing_segment_ends_the_export_and_discard_takes_all_away() {
     target.discard().await.unwrap();
     assert_eq!(names(place.path()), [""; 0]);
 }
+
+#[tokio::test]
+async fn chosen_tables_and_views_are_all_that_is_in_the_exported_file() {
+    let site = tempfile::tempdir().unwrap();
+    make(&site.path().join("shop.db"), EVERYTHING);
+    let copy = back_up(site.path(), "shop.db").await.unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let into = ExportPlace {
+        directory: place.path().to_owned(),
+        format: ExportFormat::Sql,
+    };
+    let export = async |chosen: Vec<model::ChosenObject>| {
+        let progress = Arc::new(RecordedProgress::new());
+        let mut request = request(&copy, "files", &progress);
+        request.selection =
+            model::DatabaseSelection::only(model::ObjectName::one("shop.db"), chosen);
+        let mut target = SqliteEngine::new().open_export(&into, request).await?;
+        fill(target.as_mut(), &copy.segments).await?;
+        target.build(2).await?;
+        target.postscript().await?;
+        target.publish().await?;
+        Outcome::Ok(())
+    };
+    let chosen = |name: &str, kind| model::ChosenObject::new(name.parse().unwrap(), kind);
+    let wanted = vec![
+        chosen("plain", model::ObjectType::Table),
+        chosen("note", model::ObjectType::Table),
+        chosen("both", model::ObjectType::View),
+    ];
+    export(wanted).await.unwrap();
+    let folder = place.path().join("files");
+    let database = rusqlite::Connection::open(folder.join("shop.db")).unwrap();
+    let ask =
+        |question: &str| -> String { database.query_row(question, [], |row| row.get(0)).unwrap() };
+    let named = "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema
+                  WHERE name NOT LIKE 'sqlite%' AND name NOT LIKE 'note_%' ORDER BY name)";
+    assert_eq!(ask(named), "both by_b copied note plain");
+    assert_eq!(
+        ask("SELECT count(*) || '' FROM note WHERE note MATCH 'words'"),
+        "2"
+    );
+    assert_eq!(ask("SELECT count(*) || '' FROM plain"), "3");
+    let dump = fs::read_to_string(folder.join("dump.sql")).unwrap();
+    assert!(!dump.contains("rowless("), "{dump}");
+    let bytes = fs::read(folder.join("shop.db")).unwrap();
+    let kept = |text: &[u8]| bytes.windows(text.len()).any(|found| found == text);
+    assert!(kept(b"other words") && !kept(b"CREATE TABLE counted"));
+
+    let index = vec![chosen("by_b", model::ObjectType::Index)];
+    let refused = export(index).await.err().unwrap();
+    assert!(
+        refused.sentence().contains("INDEX by_b"),
+        "{}",
+        refused.sentence()
+    );
+}

@@ -128,6 +128,42 @@ async fn credentials_and_the_right_database_are_asked_for() {
 }
 
 #[tokio::test]
+async fn an_object_that_the_saveset_does_not_hold_is_told_before_the_target_is_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, job) = Node::with_job(&dir).await;
+    let (backup, saveset) = node.backed_up(job).await;
+    let table = |name: &str| model::SelectedObject {
+        name: name.parse().unwrap(),
+        object_type: model::ObjectType::Table,
+        parent_name: Some(model::ObjectName::one("shop")),
+        parent_type: Some(model::ObjectType::Database),
+        include_all: false,
+        exclude: Vec::new(),
+        rename_to: None,
+    };
+    for dry_run in [false, true] {
+        let mut asked = draft(None);
+        asked.dry_run = dry_run;
+        asked.job.selection.objects = vec![table("empty"), table("ordres")];
+        let refused = node
+            .jobs
+            .restore(&site(), job, backup, asked, with_credentials())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.blame()),
+            ("not-in-saveset", Blame::Request)
+        );
+        let expected = format!(
+            "saveset {saveset} does not hold TABLE ordres of the database shop; it holds TABLE orders"
+        );
+        assert_eq!(refused.to_string(), expected);
+    }
+    assert_eq!(node.engine.count(Stage::OpenTarget), 0);
+    assert!(node.catalog().unfinished().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_failed_backup_leaves_nothing_to_restore() {
     let dir = tempfile::tempdir().unwrap();
     let (node, job) = Node::with_job(&dir).await;

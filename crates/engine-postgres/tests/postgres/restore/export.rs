@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{Engine, ExportFormat, ExportPlace, Outcome, StepReport, Target};
+use model::{
+    ChosenObject, DatabaseSelection, Engine, ExcludedObject, ExportFormat, ExportPlace, ObjectName,
+    ObjectType, Outcome, Scope, StepReport, Target,
+};
 use testkit::RecordedProgress;
 use testkit::digest::assert_equal;
 use testkit::postgres::Server;
@@ -22,9 +25,20 @@ struct Exported {
 }
 
 async fn export(tools: &Server, saved: &Saved, format: ExportFormat) -> Outcome<Exported> {
+    let whole = DatabaseSelection::whole(ObjectName::one("shop"));
+    export_part(tools, saved, format, whole).await
+}
+
+async fn export_part(
+    tools: &Server,
+    saved: &Saved,
+    format: ExportFormat,
+    selection: DatabaseSelection,
+) -> Outcome<Exported> {
     let place = tempfile::tempdir().unwrap();
     let progress = Arc::new(RecordedProgress::new());
-    let request = saved.request("files", Arc::clone(&progress) as _);
+    let mut request = saved.request("files", Arc::clone(&progress) as _);
+    request.selection = selection;
     let into = ExportPlace {
         directory: place.path().to_owned(),
         format,
@@ -269,5 +283,148 @@ async fn rows_that_are_cut_short_are_an_error_and_nothing_stays() {
             "{}",
             error.sentence()
         );
+    }
+}
+
+/// Objects that hang on each other in every way that a part must follow or cut.
+const TIED: &str = "
+    CREATE SCHEMA sales; CREATE TYPE state AS ENUM ('new', 'paid');
+    CREATE SEQUENCE numbers START 500;
+    CREATE TABLE customer (id int PRIMARY KEY); INSERT INTO customer VALUES (1), (2);
+    CREATE TABLE orders (id serial PRIMARY KEY, no bigint DEFAULT nextval('numbers'),
+                         customer int CONSTRAINT of_customer REFERENCES customer, state state DEFAULT 'new');
+    CREATE INDEX by_state ON orders (state); COMMENT ON TABLE orders IS 'asked for';
+    INSERT INTO orders (customer) SELECT 1 + i % 2 FROM generate_series(1, 100) i;
+    CREATE VIEW joined AS SELECT o.id FROM orders o JOIN customer c ON c.id = o.customer;
+    CREATE FUNCTION paid(o int) RETURNS bool LANGUAGE sql AS 'SELECT state = ''paid'' FROM public.orders WHERE id = o';
+    CREATE TABLE log (at int, what text) PARTITION BY RANGE (at);
+    CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (at);
+    CREATE TABLE log_1a PARTITION OF log_1 FOR VALUES FROM (0) TO (5);
+    CREATE TABLE log_2 PARTITION OF log FOR VALUES FROM (10) TO (20);
+    INSERT INTO log SELECT i, 'x' FROM generate_series(0, 4) i; INSERT INTO log VALUES (12, 'y');
+    CREATE TABLE sales.invoice (id int GENERATED ALWAYS AS IDENTITY, \"of order\" int);
+    INSERT INTO sales.invoice (\"of order\") SELECT i FROM generate_series(1, 10) i;
+    CREATE MATERIALIZED VIEW sales.total AS SELECT count(*) AS n FROM sales.invoice;
+    CREATE VIEW sales.customers AS TABLE public.customer;
+    CREATE PUBLICATION everything FOR TABLE orders, customer;
+    SELECT lo_create(4711);";
+
+fn chosen(name: &str, kind: ObjectType) -> ChosenObject {
+    ChosenObject::new(name.parse().unwrap(), kind)
+}
+
+/// A server with that database, and its saveset.
+async fn tied() -> (Server, Saved) {
+    let server = Server::version(17).start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", TIED);
+    let saved = Saved::by_source(&server, "shop").await;
+    (server, saved)
+}
+
+/// Tables, views and sequences of a database, and how many rows the tables have.
+fn relations(server: &Server) -> Vec<String> {
+    let sql = "SELECT c.relkind || ' ' || c.oid::regclass || CASE WHEN c.relkind = 'r' THEN ' ' || (xpath('//c/text()',
+                      query_to_xml('SELECT count(*) AS c FROM ' || c.oid::regclass, true, true, '')))[1] ELSE '' END
+                 FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.oid >= 16384
+                  AND c.relnamespace::regnamespace::text NOT LIKE 'pg%' ORDER BY 1";
+    let found = server.psql("shop", sql);
+    found.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_and_a_schema_are_exported_with_what_belongs_to_them_and_nothing_else() {
+    let (server, saved) = tied().await;
+    let wanted = vec![
+        chosen("orders", ObjectType::Table),
+        chosen("log_1", ObjectType::Table),
+        chosen("sales", ObjectType::Schema),
+    ];
+    let wanted = DatabaseSelection::only(ObjectName::one("shop"), wanted);
+    for format in [ExportFormat::Sql, ExportFormat::Csv] {
+        let exported = export_part(&server, &saved, format, wanted.clone());
+        let exported = exported.await.unwrap();
+        let loaded = load_into_new(17, &exported);
+        let expected = [
+            "S numbers",
+            "S orders_id_seq",
+            "S sales.invoice_id_seq",
+            "m sales.total",
+            "p log_1",
+            "r log_1a 5",
+            "r orders 100",
+            "r sales.invoice 10",
+        ];
+        assert_eq!(relations(&loaded), expected);
+        let found = "SELECT nextval('numbers'), nextval('orders_id_seq'), obj_description('orders'::regclass),
+                            (SELECT n FROM sales.total), (SELECT count(*) FROM pg_indexes WHERE indexname = 'by_state'),
+                            (SELECT count(*) FROM pg_proc WHERE proname = 'paid'),
+                            (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM pg_largeobject_metadata)";
+        assert_eq!(
+            loaded.psql("shop", found).trim(),
+            "600|101|asked for|10|1|1|0|0"
+        );
+        let notes = exported.progress.notes().join("\n");
+        for left_out in [
+            "FK CONSTRAINT public orders of_customer",
+            "VIEW sales customers",
+        ] {
+            assert!(notes.contains(left_out), "{notes}");
+        }
+        assert!(!notes.contains("log"), "{notes}");
+        // What was not asked for is in no file.
+        for path in files_below(&exported.folder)
+            .iter()
+            .filter(|path| path.is_file())
+        {
+            let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+            assert!(
+                !text.contains("TABLE public.customer "),
+                "{}",
+                path.display()
+            );
+        }
+        assert!(!exported.folder.join("schema.dump").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_exported_without_what_is_left_out() {
+    let (server, saved) = tied().await;
+    let exclude = vec![
+        ExcludedObject::new(ObjectName::one("sales"), ObjectType::Schema),
+        ExcludedObject::new(ObjectName::one("log"), ObjectType::Table),
+        ExcludedObject::new(ObjectName::one("customer"), ObjectType::Table),
+    ];
+    let selection = DatabaseSelection {
+        database: ObjectName::one("shop"),
+        scope: Scope::Whole { exclude },
+    };
+    let exported = export_part(&server, &saved, ExportFormat::Sql, selection)
+        .await
+        .unwrap();
+    let loaded = load_into_new(17, &exported);
+    assert_eq!(
+        relations(&loaded),
+        ["S numbers", "S orders_id_seq", "r orders 100"]
+    );
+    let found = "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'sales'),
+                        (SELECT count(*) FROM pg_largeobject_metadata)";
+    assert_eq!(loaded.psql("shop", found).trim(), "0|1");
+    let notes = exported.progress.notes().join("\n");
+    assert!(notes.contains("VIEW public joined"), "{notes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_exported_by_itself_is_an_error_and_nothing_stays() {
+    let (server, saved) = tied().await;
+    for (object, code) in [
+        (chosen("nothing", ObjectType::Table), "no-such-object"),
+        (chosen("joined", ObjectType::View), "needs-another-object"),
+        (chosen("paid", ObjectType::Function), "not-built-yet"),
+    ] {
+        let wanted = DatabaseSelection::only(ObjectName::one("shop"), vec![object]);
+        let failed = export_part(&server, &saved, ExportFormat::Sql, wanted).await;
+        assert_eq!(failed.err().unwrap().code(), code);
     }
 }
