@@ -143,6 +143,7 @@ pub async fn start(options: ServeOptions) -> Result<RunningServer, WiringError> 
     let registry = Registry::new()
         .with(Arc::new(PostgresEngine::new(PostgresOptions {
             tool_directories: options.pg_bin.clone(),
+            node: Some(catalog.node_id().to_owned()),
             ..PostgresOptions::default()
         })))
         .with(Arc::new(SqliteEngine::new()));

@@ -1,7 +1,8 @@
 //! Objects: what a job selects, and what a list of objects shows.
 
 use model::{
-    ExcludedObject, ObjectName, ObjectType, SelectedObject, Selection, SelectionFault, SiteType,
+    ExcludedObject, ObjectName, ObjectType, PlacedFault, SelectedObject, Selection, SelectionFault,
+    SiteType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -180,21 +181,46 @@ fn name(fields: &Fields<'_>, field: &str, kind: ObjectType) -> Result<ObjectName
 
 /// The objects as one selection that can be sorted by database.
 pub(crate) fn selection_of(asked: Vec<AskedObject>) -> Result<Selection, Refusal> {
-    let objects = asked.into_iter().map(|object| SelectedObject {
-        rename_to: object.rename_to,
-        ..object.selected
+    let mut places = Vec::with_capacity(asked.len());
+    let objects = asked.into_iter().map(|object| {
+        places.push(object.place);
+        SelectedObject {
+            rename_to: object.rename_to,
+            ..object.selected
+        }
     });
-    let selection = Selection {
-        objects: objects.collect(),
-    };
-    match selection.by_database(&[]) {
+    let objects = objects.collect();
+    let selection = Selection { objects };
+    match selection.sorted(&[]) {
         // What DBC comes to is known when a run looks at the site.
-        Err(SelectionFault::Nothing(_)) if selection.needs_the_list() => Ok(selection),
-        Err(fault) => Err(Refusal::invalid(
-            "job_settings.objects",
-            format!("cannot be: {fault}"),
-        )),
+        Err(placed) if is_nothing(&placed.fault) && selection.needs_the_list() => Ok(selection),
+        Err(placed) => {
+            let why = format!("cannot be: {}", placed.fault);
+            Err(Refusal::invalid(way_to(&placed, &places), why))
+        }
         Ok(_) => Ok(selection),
+    }
+}
+
+fn is_nothing(fault: &SelectionFault) -> bool {
+    matches!(fault, SelectionFault::Nothing(_))
+}
+
+/// The way to the field that a fault is about; `places`: those of the objects.
+fn way_to(placed: &PlacedFault, places: &[String]) -> String {
+    let object = placed.place.object.and_then(|at| places.get(at));
+    let Some(object) = object else {
+        return "job_settings.objects".to_owned();
+    };
+    if let Some(excluded) = placed.place.excluded {
+        return format!("{object}.exclude_objects[{excluded}].object_name");
+    }
+    match placed.fault {
+        SelectionFault::NoDatabase(_) => format!("{object}.parent_name"),
+        SelectionFault::OtherPlace { .. } => format!("{object}.object_name"),
+        SelectionFault::HoldsNothing(_) => format!("{object}.include_all"),
+        SelectionFault::NothingBelow(_) => format!("{object}.exclude_objects"),
+        _ => object.clone(),
     }
 }
 
@@ -216,10 +242,10 @@ pub(crate) fn can_be_saved(asked: &AskedObject, site_type: SiteType) -> Result<(
     let within = |excluded: &&ExcludedObject| {
         !selected.is_root() || excluded.object_type != ObjectType::Database
     };
-    match selected.exclude.iter().find(within) {
+    match selected.exclude.iter().enumerate().find(|(_, e)| within(e)) {
         None => Ok(()),
-        Some(excluded) => Err(Refusal::invalid(
-            format!("{place}.exclude_objects"),
+        Some((at, excluded)) => Err(Refusal::invalid(
+            format!("{place}.exclude_objects[{at}]"),
             format!(
                 "cannot leave out {}: a SQLite file is backed up whole; below DBC a DATABASE can be left out",
                 excluded.name

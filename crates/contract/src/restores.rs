@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{
     BackupMechanism, Findings, JobDefinition, JobType, ObjectName, ObjectType, RunType, SavesetId,
-    Selection, SiteId, SiteType,
+    SelectedObject, Selection, SiteId, SiteType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -275,6 +275,44 @@ fn new_name(
     }
 }
 
+/// That a restore can bring it by itself.
+fn can_be_restored(object: &SelectedObject, place: &str, target: SiteType) -> Result<(), Refusal> {
+    use ObjectType::{Database, ForeignTable, MaterializedView, Schema, Sequence, Table, View};
+    let not_yet = |field: &str, what: String, neutral: &str| {
+        Err(Refusal::NotBuiltYet {
+            field: format!("{place}.{field}"),
+            what,
+            neutral: neutral.to_owned(),
+        })
+    };
+    let kind = object.object_type;
+    let is_schema =
+        kind == Schema || kind == Database && !object.is_database() && !object.is_root();
+    match (target, kind) {
+        (SiteType::Sqlite, Database | Table) if !is_schema => Ok(()),
+        (SiteType::Sqlite, _) => not_yet(
+            "object_type",
+            format!("restoring a {kind} of a SQLite file by itself"),
+            "choose the TABLE that it belongs to, or the DATABASE",
+        ),
+        (SiteType::Postgresql, _) if is_schema && !object.exclude.is_empty() => not_yet(
+            "exclude_objects",
+            "restoring a schema without some of its objects".to_owned(),
+            "choose the schema whole, or the tables in it that are wanted",
+        ),
+        (SiteType::Postgresql, _) if is_schema => Ok(()),
+        (
+            SiteType::Postgresql,
+            Database | Table | View | MaterializedView | Sequence | ForeignTable,
+        ) => Ok(()),
+        (SiteType::Postgresql, _) => not_yet(
+            "object_type",
+            format!("restoring a {kind} by itself"),
+            "choose its SCHEMA, or the DATABASE under another name and take it from there",
+        ),
+    }
+}
+
 /// Two objects cannot become one: names are compared as the target will see them, an unqualified one
 /// as in the schema `public`, and `folded` without letter case, as SQLite does. DBC cannot be renamed
 /// at all.
@@ -328,10 +366,11 @@ impl RestoreDraft {
             fits_site_type(name, target, &self.new_name_field)?;
         }
         no_name_twice(&self.job.selection, target == SiteType::Sqlite)?;
-        let renamed = self.job.selection.objects.iter();
-        for object in renamed.filter(|object| object.is_database()) {
-            if let Some(name) = &object.rename_to {
-                fits_site_type(name, target, "job_settings.objects")?;
+        for (at, object) in self.job.selection.objects.iter().enumerate() {
+            let place = format!("job_settings.objects[{at}]");
+            can_be_restored(object, &place, target)?;
+            if let Some(name) = object.rename_to.as_ref().filter(|_| object.is_database()) {
+                fits_site_type(name, target, &format!("{place}.rename_to"))?;
             }
         }
         Ok(())

@@ -30,6 +30,10 @@ pub struct PostgresOptions {
     pub tool_directories: Vec<PathBuf>,
     /// How long the taking of locks is tried before a run fails naming the holder; `None`: 60 s.
     pub lock_patience: Option<Duration>,
+    /// Which server of Backstay this is, for the names of what restores have in the making: two
+    /// servers may restore into one PostgreSQL and count to the same number. Letters and digits; the
+    /// first eight are used.
+    pub node: Option<String>,
 }
 
 /// PostgreSQL, versions 14 to 18.

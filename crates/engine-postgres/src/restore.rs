@@ -82,7 +82,12 @@ pub(crate) async fn open(
     credentials: Option<&Credentials>,
     request: RestoreRequest,
 ) -> Outcome<Box<dyn Target>> {
-    let destination = Destination::of(connection, credentials, &request)?;
+    let destination = Destination::of(
+        connection,
+        credentials,
+        &request,
+        engine.options().node.as_deref(),
+    )?;
     // Credentials that the database refuses are told before anything else is looked at.
     destination.beside().await?.close().await;
     Ok(Box::new(PostgresTarget::new(engine, destination, request)))

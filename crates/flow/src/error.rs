@@ -142,7 +142,8 @@ pub enum FlowError {
     },
     /// The saveset does not hold an object that was asked for by itself.
     #[error(
-        "saveset {saveset} does not hold {object} of the database {database}{}",
+        "saveset {saveset} does not hold {object} of the database {}{}",
+        database.last(),
         meant(.near.as_deref())
     )]
     ObjectNotInSaveset {
@@ -248,7 +249,11 @@ fn meant(near: Option<&str>) -> String {
 }
 
 fn restored(published: &[Published]) -> String {
-    let names: Vec<String> = published.iter().map(|p| p.database.to_string()).collect();
+    let name = |one: &Published| match &one.kept {
+        None => one.database.to_string(),
+        Some(kept) => format!("{} (the one before is kept as {kept})", one.database),
+    };
+    let names: Vec<String> = published.iter().map(name).collect();
     match names.len() {
         1 => format!("the database {} is", names.concat()),
         _ => format!("the databases {} are", names.join(", ")),

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 
 use catalog::{PhaseRecord, ProgressSnapshot};
-use model::{Clock, JobType, Moment, Phase, PhaseStatus, Progress, SkippedObject};
+use model::{Clock, JobType, Moment, ObjectName, Phase, PhaseStatus, Progress, SkippedObject};
 
 use crate::{lock, words};
 
@@ -27,6 +27,10 @@ struct State {
     warnings_left_out: u64,
     notes: Vec<String>,
     skipped: Vec<SkippedObject>,
+    /// The database that the run is at.
+    at_work_on: Option<ObjectName>,
+    /// Whether it is at more than one.
+    several: bool,
     changed: bool,
 }
 
@@ -101,7 +105,7 @@ impl Report {
         }
     }
 
-    /// `DATA: 3 of 12 objects, 120.0 MB at 85.0 MB/s`.
+    /// `DATA: 3 of 12 objects, 120.0 MB at 85.0 MB/s`, and of several databases which one is at work.
     fn detail(&self, state: &State) -> String {
         let Some(phase) = state
             .phases
@@ -136,6 +140,9 @@ impl Report {
                 words::bytes(speed)
             ));
         }
+        if let Some(database) = state.at_work_on.as_ref().filter(|_| state.several) {
+            text.push_str(&format!("; at work on the database {database}"));
+        }
         text
     }
 
@@ -163,6 +170,13 @@ impl Report {
 }
 
 impl Progress for Report {
+    fn at_work_on(&self, database: &ObjectName) {
+        let mut state = lock(&self.state);
+        let before = state.at_work_on.replace(database.clone());
+        state.several |= before.is_some_and(|before| before != *database);
+        state.changed = true;
+    }
+
     fn phase_started(&self, phase: Phase, objects_total: u64) {
         self.change(phase, |record, _| record.objects_total = objects_total);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use catalog::{Ending, JobRecord, Leased, SavesetRecord, SiteRecord};
 use fail::fail_point;
 use model::{
-    DatabaseSelection, Fault, Parent, Progress, Retry, RunEvent, RunType, SavesetId,
+    Blame, DatabaseSelection, Fault, Parent, Progress, Retry, RunEvent, RunType, SavesetId,
     ServerExecutionId, SiteId,
 };
 use tokio_util::sync::CancellationToken;
@@ -59,7 +59,7 @@ impl Inner {
             match self.attempt(input, leased, &vault, cancel).await {
                 Ok(saveset) => break saveset,
                 Err(error)
-                    if error.retry() == Retry::NewAttempt
+                    if (error.retry() == Retry::NewAttempt || is_gone(&job, &error))
                         && attempt < self.settings.attempts
                         && !cancel.is_cancelled() =>
                 {
@@ -237,6 +237,12 @@ impl Inner {
             ..Ending::because(event, detail)
         }
     }
+}
+
+/// Whether a database of the whole site was dropped after the site had listed it: a new attempt
+/// lists again.
+fn is_gone(job: &JobRecord, error: &JobsError) -> bool {
+    job.definition.selection.needs_the_list() && error.blame() == Blame::Missing
 }
 
 /// `12 objects in 8 tables, 1.2 GB read, 300.0 MB stored, in 12 s (100.0 MB/s)`, with the number of

@@ -60,8 +60,8 @@ pub use segment::{
     BlockRange, BlockSet, FRAME_BYTES, Patching, RowFormat, SEGMENT_BYTES, SegmentTask,
 };
 pub use selection::{
-    ChosenObject, DatabaseSelection, ExcludedObject, Scope, SelectedObject, Selection,
-    SelectionFault, Unmatched,
+    ChosenObject, DatabaseSelection, ExcludedObject, FaultPlace, PlacedFault, Scope,
+    SelectedObject, Selection, SelectionFault, Unmatched,
 };
 pub use site::{SiteConnection, SiteDefinition, SiteSecrets, VaultLocation};
 pub use source::{

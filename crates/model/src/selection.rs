@@ -14,7 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{ObjectName, ObjectType};
-pub use sorting::SelectionFault;
+pub use sorting::{FaultPlace, PlacedFault, SelectionFault};
 
 /// One object that is left out, below the object that names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

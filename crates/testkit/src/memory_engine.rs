@@ -143,6 +143,11 @@ impl MemoryEngine {
         databases.insert(name.to_owned(), database);
     }
 
+    /// Takes a database away, as somebody else would.
+    pub fn drop_database(&self, name: &str) {
+        self.shared.databases.lock().unwrap().remove(name);
+    }
+
     /// What is in a database; `None` if there is none of that name.
     pub fn contents(&self, name: &str) -> Option<Contents> {
         let databases = self.shared.databases.lock().unwrap();

@@ -202,14 +202,19 @@ fn a_choice_that_contradicts_itself_is_refused_in_words() {
     let root = json!({"object_name": "DBC", "object_type": "DATABASE", "include_all": true});
     let mut nothing = database.clone();
     nothing["include_all"] = json!(false);
-    for objects in [
-        json!([database, table]),
-        json!([database, database]),
-        json!([root, table]),
-        json!([nothing]),
+    let mut elsewhere = database.clone();
+    elsewhere["exclude_objects"] = json!([{"object_name": "log", "object_type": "TABLE"},
+                                          {"object_name": "crm.public.log", "object_type": "TABLE"}]);
+    for (objects, field) in [
+        (json!([database, table]), "[1]"),
+        (json!([database, database]), "[1]"),
+        (json!([root, table]), "[1]"),
+        (json!([nothing]), "[0].include_all"),
+        (json!([elsewhere]), "[0].exclude_objects[1].object_name"),
     ] {
         let refused = parse(&with("/job_settings/objects", objects));
-        assert_refused(refused, Code::InvalidField, "job_settings.objects");
+        let field = format!("job_settings.objects{field}");
+        assert_refused(refused, Code::InvalidField, &field);
     }
     let below = with("/job_settings/objects/0/parent_name", json!("shop"));
     let field = "job_settings.objects[0].parent_name";
@@ -234,10 +239,10 @@ fn a_sqlite_file_is_backed_up_whole() {
     let place = "job_settings.objects[0]";
     let refused = [
         (table, "object_type"),
-        (root("TABLE"), "exclude_objects"),
+        (root("TABLE"), "exclude_objects[0]"),
         (
             file(json!([{"object_name": "x", "object_type": "TABLE"}])),
-            "exclude_objects",
+            "exclude_objects[0]",
         ),
     ];
     for (objects, field) in refused {

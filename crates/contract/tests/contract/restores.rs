@@ -167,3 +167,36 @@ fn run_type_comes_in_the_body_or_the_query_but_not_in_two_minds() {
     );
     assert!(refuse_delta(Some(RunType::Full)).is_ok());
 }
+
+#[test]
+fn what_no_restore_can_bring_by_itself_is_refused_with_its_place() {
+    let objects = |second: Value| {
+        let first = json!({"object_name": "public.orders", "object_type": "TABLE",
+                           "parent_name": "shop", "parent_type": "DATABASE"});
+        parse(json!({"objects": [first, second]})).unwrap()
+    };
+    let one = |kind: &str, name: &str| {
+        json!({"object_name": name, "object_type": kind, "parent_name": "shop",
+               "parent_type": "DATABASE", "include_all": kind == "SCHEMA"})
+    };
+    let mut without = one("SCHEMA", "sales");
+    without["exclude_objects"] = json!([{"object_name": "log", "object_type": "TABLE"}]);
+    use SiteType::{Postgresql, Sqlite};
+    for (object, target, field) in [
+        (one("FUNCTION", "public.paid"), Postgresql, "object_type"),
+        (one("INDEX", "public.by_day"), Postgresql, "object_type"),
+        (without, Postgresql, "exclude_objects"),
+        (one("VIEW", "sales"), Sqlite, "object_type"),
+    ] {
+        let refused = objects(object.clone()).fits(target);
+        let field = format!("job_settings.objects[1].{field}");
+        assert_refused(refused, Code::SettingNotBuiltYet, &field);
+    }
+    for (object, target) in [
+        (one("SCHEMA", "sales"), Postgresql),
+        (one("VIEW", "public.totals"), Postgresql),
+        (one("TABLE", "item"), Sqlite),
+    ] {
+        assert!(objects(object.clone()).fits(target).is_ok(), "{object}");
+    }
+}

@@ -167,9 +167,10 @@ impl Part {
             }
         }
         let meant = out.clone();
-        with_dependents(all, &mut out);
+        let ties = ties(all);
+        with_dependents(all, &ties, &mut out);
         if !self.is_of_the_whole() {
-            out.extend(not_needed(all, &out));
+            out.extend(not_needed(all, &ties, &out));
         }
         let kept = |id: &u32| !out.contains(id);
         self.all_survived(&relations, &kept)?;
@@ -386,12 +387,24 @@ fn numbers_of(
         .collect()
 }
 
+/// What is made apart and tied together by an entry of its own, in both orders: a partition is in
+/// no need of its table, though the table of contents says so.
+fn ties(all: &[&Entry]) -> BTreeSet<(u32, u32)> {
+    let tying = all.iter().filter(|entry| TIES.contains(&&*entry.kind));
+    let pairs = tying.flat_map(|entry| {
+        let both = entry.needs.iter();
+        both.flat_map(|one| entry.needs.iter().map(|other| (*one, *other)))
+    });
+    pairs.collect()
+}
+
 /// Adds what needs one of them.
-fn with_dependents(all: &[&Entry], out: &mut BTreeSet<u32>) {
+fn with_dependents(all: &[&Entry], ties: &BTreeSet<(u32, u32)>, out: &mut BTreeSet<u32>) {
     loop {
         let before = out.len();
         for entry in all {
-            if entry.needs.iter().any(|id| out.contains(id)) {
+            let needs = |id: &u32| out.contains(id) && !ties.contains(&(entry.id, *id));
+            if entry.needs.iter().any(needs) {
                 out.insert(entry.id);
             }
         }
@@ -402,7 +415,7 @@ fn with_dependents(all: &[&Entry], out: &mut BTreeSet<u32>) {
 }
 
 /// What a database has as a whole, and none of the kept entries needs.
-fn not_needed(all: &[&Entry], out: &BTreeSet<u32>) -> BTreeSet<u32> {
+fn not_needed(all: &[&Entry], ties: &BTreeSet<(u32, u32)>, out: &BTreeSet<u32>) -> BTreeSet<u32> {
     let of_whole = |entry: &&&Entry| OF_THE_WHOLE.contains(&&*entry.kind);
     let mut needed = BTreeSet::new();
     let mut next: Vec<&Entry> = all
@@ -427,6 +440,6 @@ fn not_needed(all: &[&Entry], out: &BTreeSet<u32>) -> BTreeSet<u32> {
     needed.extend(mapped);
     let loose = all.iter().filter(of_whole).map(|entry| entry.id);
     let mut left: BTreeSet<u32> = loose.filter(|id| !needed.contains(id)).collect();
-    with_dependents(all, &mut left);
+    with_dependents(all, ties, &mut left);
     left
 }

@@ -28,28 +28,33 @@ pub(super) struct Destination {
     scratch: Vec<String>,
     /// What the names of working schemas begin with: of this run, then of the earlier ones.
     pub(super) schema_prefixes: Vec<String>,
+    /// The earlier runs.
+    earlier: Vec<ServerExecutionId>,
 }
 
 impl Destination {
-    /// Reads the connection; nothing is opened.
+    /// Reads the connection; nothing is opened. `node`: the server of Backstay that restores.
     pub(super) fn of(
         connection: &Connection,
         credentials: Option<&Credentials>,
         request: &RestoreRequest,
+        node: Option<&str>,
     ) -> Result<Destination, RestoreError> {
+        let names = Names::of(node);
         let target = request.target_database.last().to_owned();
         Ok(Destination {
             endpoint: Endpoint::of(connection, credentials)?,
             application_name: format!("backstay {}", request.server_execution_id),
             own_credentials: credentials.is_some(),
-            working: working_name(request.server_execution_id, &target),
+            working: names.working(request.server_execution_id, &target),
             left: request
                 .earlier
                 .iter()
-                .map(|id| working_name(*id, &target))
+                .map(|id| names.working(*id, &target))
                 .collect(),
-            scratch: runs(request).map(|id| scratch_name(id, &target)).collect(),
-            schema_prefixes: runs(request).map(prefix).collect(),
+            scratch: runs(request).map(|id| names.scratch(id, &target)).collect(),
+            schema_prefixes: runs(request).map(|id| names.prefix(id, "")).collect(),
+            earlier: request.earlier.clone(),
             target,
         })
     }
@@ -68,6 +73,7 @@ impl Destination {
             left: Vec::new(),
             scratch: Vec::new(),
             schema_prefixes: Vec::new(),
+            earlier: Vec::new(),
         })
     }
 
@@ -93,13 +99,9 @@ impl Destination {
     /// What the names of their working schemas begin with, and what their sessions show themselves
     /// as.
     pub(super) fn earlier_runs(&self) -> impl Iterator<Item = (&str, String)> {
-        self.schema_prefixes.iter().skip(1).map(|prefix| {
-            let id = prefix.trim_start_matches("backstay_").trim_end_matches('_');
-            (
-                prefix.as_str(),
-                format!("backstay {}", id.replace('_', ".")),
-            )
-        })
+        let prefixes = self.schema_prefixes.iter().skip(1);
+        let named = prefixes.zip(&self.earlier);
+        named.map(|(prefix, id)| (prefix.as_str(), format!("backstay {id}")))
     }
 
     /// What the sessions show themselves as.
@@ -189,22 +191,46 @@ fn runs(request: &RestoreRequest) -> impl Iterator<Item = ServerExecutionId> {
     std::iter::once(request.server_execution_id).chain(earlier)
 }
 
-/// `backstay_12_1_`: unique on the server as long as one Backstay restores there.
-fn prefix(id: ServerExecutionId) -> String {
-    format!("backstay_{}_{}_", id.execution, id.attempt)
+/// How many letters of a server's identity a name has.
+const NODE_LETTERS: usize = 8;
+
+/// Names of what is in the making: unique on the server, whoever restores there.
+struct Names {
+    /// `a1b2c3d4_`, or nothing.
+    node: String,
 }
 
-/// `backstay_12_1_shop`.
-fn working_name(id: ServerExecutionId, target: &str) -> String {
-    let mut name = prefix(id);
-    let room = NAME_BYTES.saturating_sub(name.len());
-    name.push_str(cut(target, room));
-    name
+impl Names {
+    fn of(node: Option<&str>) -> Names {
+        let letters = node.unwrap_or_default().chars();
+        let letters = letters.filter(char::is_ascii_alphanumeric);
+        let mut node: String = letters.take(NODE_LETTERS).collect();
+        if !node.is_empty() {
+            node.push('_');
+        }
+        Names { node }
+    }
+
+    /// `backstay_12_1_a1b2c3d4_`.
+    fn prefix(&self, id: ServerExecutionId, kind: &str) -> String {
+        format!(
+            "backstay_{}_{}{kind}_{}",
+            id.execution, id.attempt, self.node
+        )
+    }
+
+    /// `backstay_12_1_a1b2c3d4_shop`.
+    fn working(&self, id: ServerExecutionId, target: &str) -> String {
+        fitting(self.prefix(id, ""), target)
+    }
+
+    /// `backstay_12_1s_a1b2c3d4_shop`: no working name of the same restore is like it.
+    fn scratch(&self, id: ServerExecutionId, target: &str) -> String {
+        fitting(self.prefix(id, "s"), target)
+    }
 }
 
-/// `backstay_12_1s_shop`: no working name of the same restore is like it.
-fn scratch_name(id: ServerExecutionId, target: &str) -> String {
-    let mut name = format!("backstay_{}_{}s_", id.execution, id.attempt);
+fn fitting(mut name: String, target: &str) -> String {
     let room = NAME_BYTES.saturating_sub(name.len());
     name.push_str(cut(target, room));
     name
@@ -229,13 +255,32 @@ mod tests {
     #[test]
     fn names_fit_and_say_what_they_are() {
         let id: ServerExecutionId = "12.1".parse().unwrap();
-        assert_eq!(working_name(id, "shop"), "backstay_12_1_shop");
-        assert_eq!(working_name(id, &"ü".repeat(40)).len(), 62);
+        let names = Names::of(None);
+        assert_eq!(names.working(id, "shop"), "backstay_12_1_shop");
+        assert_eq!(names.scratch(id, "shop"), "backstay_12_1s_shop");
+        assert_eq!(names.working(id, &"ü".repeat(40)).len(), 62);
         let at: jiff::Timestamp = "2026-11-24T13:15:02Z".parse().unwrap();
         assert_eq!(
             kept_name(id, "shop", at),
             "shop_kept_20261124T131502_restore_12_1"
         );
         assert_eq!(kept_name(id, &"x".repeat(63), at).len(), 63);
+    }
+
+    #[test]
+    fn names_of_two_servers_that_count_to_the_same_number_differ() {
+        let id: ServerExecutionId = "4294967296.17".parse().unwrap();
+        let one = Names::of(Some("0f8fad5b-d9cb-469f-a165-70867728950e"));
+        let other = Names::of(Some("7c9e6679-7425-40de-944b-e07fc1f90ae7"));
+        let long = "x".repeat(63);
+        let name = one.working(id, &long);
+        assert!(
+            name.starts_with("backstay_4294967296_17_0f8fad5b_xxxx"),
+            "{name}"
+        );
+        assert_eq!(name.len(), NAME_BYTES);
+        assert_ne!(name, other.working(id, &long));
+        assert_ne!(one.prefix(id, ""), other.prefix(id, ""));
+        assert!(!other.working(id, "shop").starts_with(&one.prefix(id, "")));
     }
 }

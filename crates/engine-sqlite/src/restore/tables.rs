@@ -5,6 +5,7 @@
 //! names that say when and why; the new one is made, filled, and given its own. Views and foreign keys
 //! that name it mean the new one from then on. Whoever reads meanwhile sees the old state or the new.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use model::{ObjectType, Scope};
@@ -47,7 +48,19 @@ pub(crate) fn wanted(scope: &Scope) -> Result<Option<Vec<Wanted>>, SqliteError> 
             to: to.last().to_owned(),
         })
     };
-    chosen.iter().map(one).collect::<Result<_, _>>().map(Some)
+    let wanted: Vec<Wanted> = chosen.iter().map(one).collect::<Result<_, _>>()?;
+    // A name counts without letter case: a second table would take the first one's place.
+    let mut taken = BTreeSet::new();
+    let twice = wanted
+        .iter()
+        .find(|table| !taken.insert(table.to.to_lowercase()));
+    match twice {
+        None => Ok(Some(wanted)),
+        Some(table) => Err(SqliteError::NotAlone {
+            what: format!("TABLE {} as {}", table.from, table.to),
+            why: "another table of the same restore gets that name",
+        }),
+    }
 }
 
 /// Gives the tables of the saved file the names that they will have. The file is ours.
@@ -457,6 +470,25 @@ pub(crate) fn working_views(database: &Connection) -> rusqlite::Result<Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_tables_get_one_name() {
+        use model::{ChosenObject, ObjectName};
+        let table = |from: &str, to: Option<&str>| ChosenObject {
+            rename_to: to.map(ObjectName::one),
+            ..ChosenObject::new(ObjectName::one(from), ObjectType::Table)
+        };
+        for (one, other) in [
+            (table("a", Some("x")), table("b", Some("X"))),
+            (table("a", Some("b")), table("b", None)),
+            (table("a", None), table("a", None)),
+        ] {
+            let error = wanted(&Scope::Only(vec![one, other])).unwrap_err();
+            assert!(error.to_string().contains("gets that name"), "{error}");
+        }
+        let swapped = vec![table("a", Some("b")), table("b", Some("a"))];
+        assert_eq!(wanted(&Scope::Only(swapped)).unwrap().unwrap().len(), 2);
+    }
 
     #[test]
     fn the_name_of_an_index_or_trigger_is_replaced_and_nothing_else() {

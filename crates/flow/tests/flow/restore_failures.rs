@@ -1,13 +1,40 @@
 //! A restore that fails says where, takes away what it made, and loses nothing that was there.
 
-use flow::FlowError;
-use model::{Blame, Fault as _, Obstacle};
+use flow::{DatabaseRestore, FlowError, RestoreOutcome};
+use model::{Blame, Fault as _, ObjectName, Obstacle};
 use testkit::memory_engine::{MemoryDatabase, Stage, Trouble};
 use testkit::{Fault, Operation, Rule, Times};
 use tokio_util::sync::CancellationToken;
 use vault::Saveset;
 
-use crate::rig::{Rig, failed, rows};
+use crate::rig::{Rig, failed, rows, whole};
+
+const DATABASES: [&str; 3] = ["crm", "erp", "shop"];
+
+/// A saveset of three databases.
+async fn with_three() -> (Rig, Saveset) {
+    let rig = Rig::with_a_shop().await;
+    for (name, count) in [("crm", 40), ("erp", 50)] {
+        let database = MemoryDatabase::new().table("item", rows(count, 100), 7);
+        rig.engine.put_database(name, database);
+    }
+    let mut input = rig.backup_input("7.1");
+    input.databases = DATABASES.map(whole).to_vec();
+    let made = flow::backup(input, |_| async { Ok(()) }, CancellationToken::new()).await;
+    (rig, made.unwrap().saveset)
+}
+
+/// All three, each under a new name.
+async fn restore_three(rig: &Rig, saveset: &Saveset) -> Result<RestoreOutcome, FlowError> {
+    let mut input = rig.restore_input(saveset, "copy");
+    input.databases = DATABASES
+        .map(|name| DatabaseRestore {
+            selection: whole(name),
+            target_database: ObjectName::one(format!("{name}_copy")),
+        })
+        .to_vec();
+    flow::restore(input, CancellationToken::new()).await
+}
 
 async fn with_a_saveset() -> (Rig, Saveset) {
     let rig = Rig::with_a_shop().await;
@@ -206,4 +233,56 @@ async fn a_failed_restore_in_its_place_leaves_what_stood_there() {
     failed(flow::restore(input, CancellationToken::new()).await);
     assert_eq!(rig.engine.contents("shop"), before);
     rig.assert_no_trace_of_a_restore().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_databases_all_are_taken_away_when_one_of_them_fails() {
+    for (stage, nth) in [
+        (Stage::Prepare, 2),
+        (Stage::Build, 3),
+        (Stage::Postscript, 2),
+        (Stage::Publish, 1),
+    ] {
+        let (rig, saveset) = with_three().await;
+        rig.engine.trouble(stage, nth, Trouble::Fail);
+        let error = failed(restore_three(&rig, &saveset).await);
+        assert_eq!(error.code(), "memory-injected", "{stage}: {error}");
+        assert!(!error.to_string().contains("all the same"), "{error}");
+        assert_eq!(rig.engine.working_names(), Vec::<String>::new(), "{stage}");
+        assert_eq!(rig.engine.database_names(), DATABASES, "{stage}");
+        // And the next one works.
+        restore_three(&rig, &saveset).await.unwrap();
+        for name in DATABASES {
+            let copy = rig.engine.contents(&format!("{name}_copy"));
+            assert_eq!(copy, rig.engine.contents(name), "{stage}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_its_place_already_is_named_when_the_next_one_cannot_be_put_there() {
+    let (rig, saveset) = with_three().await;
+    rig.engine.trouble(Stage::Publish, 2, Trouble::Fail);
+    let error = failed(restore_three(&rig, &saveset).await);
+    let FlowError::PartlyPublished { published, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(published.len(), 1);
+    assert_eq!(error.code(), "memory-injected");
+    let text = error.to_string();
+    assert!(
+        text.ends_with("; the database crm_copy is restored all the same"),
+        "{text}"
+    );
+    assert_eq!(
+        rig.engine.contents("crm_copy"),
+        rig.engine.contents("crm"),
+        "what is in its place stays"
+    );
+    assert_eq!(
+        rig.engine.database_names(),
+        ["crm", "crm_copy", "erp", "shop"]
+    );
+    assert_eq!(rig.engine.working_names(), Vec::<String>::new());
+    assert_eq!(rig.limits.available_permits(), 4);
 }

@@ -12,6 +12,7 @@ mod node;
 mod queue;
 mod restore;
 mod retention;
+mod several;
 mod sites;
 mod sweep;
 mod verify;

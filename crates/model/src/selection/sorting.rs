@@ -49,6 +49,63 @@ pub enum SelectionFault {
     NothingBelow(String),
 }
 
+/// Where in a job's list a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FaultPlace {
+    /// The entry; `None`: the list itself.
+    pub object: Option<usize>,
+    /// The exclusion below it, where it is about one.
+    pub excluded: Option<usize>,
+}
+
+/// A fault with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedFault {
+    /// Where.
+    pub place: FaultPlace,
+    /// What.
+    pub fault: SelectionFault,
+}
+
+impl SelectionFault {
+    /// Of the list itself.
+    fn of_the_list(self) -> PlacedFault {
+        PlacedFault {
+            place: FaultPlace::default(),
+            fault: self,
+        }
+    }
+
+    /// Of one entry.
+    fn of(self, object: usize) -> PlacedFault {
+        PlacedFault {
+            place: FaultPlace {
+                object: Some(object),
+                excluded: None,
+            },
+            fault: self,
+        }
+    }
+
+    /// Of an exclusion of an entry that is not known yet.
+    fn of_exclusion(self, excluded: usize) -> PlacedFault {
+        PlacedFault {
+            place: FaultPlace {
+                object: None,
+                excluded: Some(excluded),
+            },
+            fault: self,
+        }
+    }
+}
+
+impl PlacedFault {
+    fn within(mut self, object: usize) -> PlacedFault {
+        self.place.object = Some(object);
+        self
+    }
+}
+
 /// What one entry of the list means.
 enum Meant {
     Whole(Vec<ExcludedObject>),
@@ -70,16 +127,30 @@ impl Selection {
         &self,
         live: &[ObjectName],
     ) -> Result<Vec<DatabaseSelection>, SelectionFault> {
-        if let Some(root) = self.objects.iter().find(|object| object.is_root()) {
-            return match self.objects.iter().find(|object| !object.is_root()) {
-                Some(other) => Err(SelectionFault::BesideRoot(told(other))),
-                None if self.objects.len() > 1 => Err(SelectionFault::Twice(ROOT.to_owned())),
-                None => of_the_root(root, live),
+        self.sorted(live).map_err(|placed| placed.fault)
+    }
+
+    /// As [`by_database`](Self::by_database), and where the fault is.
+    ///
+    /// # Errors
+    /// The first entry that means nothing, or contradicts another, by its place.
+    pub fn sorted(&self, live: &[ObjectName]) -> Result<Vec<DatabaseSelection>, PlacedFault> {
+        if let Some(root) = self.objects.iter().position(SelectedObject::is_root) {
+            let other = self.objects.iter().position(|object| !object.is_root());
+            return match other {
+                Some(other) => {
+                    let what = told(&self.objects[other]);
+                    Err(SelectionFault::BesideRoot(what).of(other))
+                }
+                None if self.objects.len() > 1 => {
+                    Err(SelectionFault::Twice(ROOT.to_owned()).of(root + 1))
+                }
+                None => of_the_root(&self.objects[root], live).map_err(|fault| fault.of(root)),
             };
         }
         let mut sorted: Vec<DatabaseSelection> = Vec::new();
-        for object in &self.objects {
-            let (database, meant) = object.placed()?;
+        for (at, object) in self.objects.iter().enumerate() {
+            let (database, meant) = object.placed().map_err(|fault| fault.within(at))?;
             let place = sorted.iter().position(|one| one.database == database);
             match (place, meant) {
                 (None, Meant::Whole(exclude)) => sorted.push(DatabaseSelection {
@@ -89,11 +160,14 @@ impl Selection {
                 (None, Meant::Chosen(chosen)) => {
                     sorted.push(DatabaseSelection::only(database, vec![chosen]));
                 }
-                (Some(place), meant) => sorted[place].add(meant, object)?,
+                (Some(place), meant) => {
+                    let added = sorted[place].add(meant, object);
+                    added.map_err(|fault| fault.of(at))?;
+                }
             }
         }
         if sorted.is_empty() {
-            return Err(SelectionFault::Nothing("the list of objects is empty"));
+            return Err(SelectionFault::Nothing("the list of objects is empty").of_the_list());
         }
         Ok(sorted)
     }
@@ -183,25 +257,29 @@ impl SelectedObject {
     }
 
     /// The database that it is in or is, and what of it is meant.
-    fn placed(&self) -> Result<(ObjectName, Meant), SelectionFault> {
+    fn placed(&self) -> Result<(ObjectName, Meant), PlacedFault> {
         let holds = matches!(self.object_type, ObjectType::Database | ObjectType::Schema);
         if holds && !self.include_all {
-            return Err(SelectionFault::HoldsNothing(told(self)));
+            return Err(SelectionFault::HoldsNothing(told(self)).of_the_list());
         }
         if !holds && !self.exclude.is_empty() {
-            return Err(SelectionFault::NothingBelow(told(self)));
+            return Err(SelectionFault::NothingBelow(told(self)).of_the_list());
         }
+        let below = self.exclude.iter().enumerate();
         if self.is_database() {
-            let below = self.exclude.iter();
-            let exclude = below.map(|object| below_database(object, &self.name));
+            let exclude = below.map(|(at, object)| {
+                below_database(object, &self.name).map_err(|fault| fault.of_exclusion(at))
+            });
             return Ok((
                 self.name.clone(),
                 Meant::Whole(exclude.collect::<Result<_, _>>()?),
             ));
         }
-        let (database, name) = self.place()?;
-        let below = self.exclude.iter();
-        let exclude = below.map(|object| below_schema(object, &name));
+        let place = self.place();
+        let (database, name) = place.map_err(SelectionFault::of_the_list)?;
+        let exclude = below.map(|(at, object)| {
+            below_schema(object, &name).map_err(|fault| fault.of_exclusion(at))
+        });
         let object_type = match self.object_type {
             ObjectType::Database => ObjectType::Schema,
             other => other,

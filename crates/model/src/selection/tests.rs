@@ -303,3 +303,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_fault_has_the_place_of_its_entry_and_of_its_exclusion() {
+    let place = |objects: Vec<SelectedObject>| {
+        let fault = Selection { objects }.sorted(&[]).unwrap_err();
+        (fault.place.object, fault.place.excluded)
+    };
+    let shop = object(Database, "shop", Some("DBC"));
+    let wrong = [(Table, "log"), (Table, "crm.public.log")];
+    let wrong = without(object(Database, "erp", Some("DBC")), &wrong);
+    assert_eq!(place(vec![shop.clone(), wrong]), (Some(1), Some(1)));
+    let wrong = without(
+        object(Schema, "sales", Some("crm")),
+        &[(Table, "other.log")],
+    );
+    assert_eq!(place(vec![shop.clone(), wrong]), (Some(1), Some(0)));
+    let twice = vec![shop.clone(), object(Table, "t", Some("crm")), shop.clone()];
+    assert_eq!(place(twice), (Some(2), None));
+    let beside = vec![shop, object(Database, "DBC", None)];
+    assert_eq!(place(beside), (Some(0), None));
+    assert_eq!(place(Vec::new()), (None, None));
+}

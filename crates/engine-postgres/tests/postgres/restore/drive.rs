@@ -29,6 +29,19 @@ pub fn engine(server: &Server) -> PostgresEngine {
     })
 }
 
+/// As [`open`], by that server of Backstay.
+pub async fn open_by(server: &Server, node: &str, request: RestoreRequest) -> Box<dyn Target> {
+    let engine = PostgresEngine::new(PostgresOptions {
+        tool_directories: vec![server.tools_dir().to_owned()],
+        node: Some(node.to_owned()),
+        ..PostgresOptions::default()
+    });
+    let credentials = credentials(&server.least_rights_role());
+    let site = site(server);
+    let target = engine.open_target(&site, Some(&credentials), request);
+    target.await.unwrap()
+}
+
 /// The site as the product sees it: the role that backs up, in the database `postgres`.
 pub fn site(server: &Server) -> Connection {
     let roles = server.least_rights_role();

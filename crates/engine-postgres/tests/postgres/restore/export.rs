@@ -324,7 +324,7 @@ async fn tied() -> (Server, Saved) {
 
 /// Tables, views and sequences of a database, and how many rows the tables have.
 fn relations(server: &Server) -> Vec<String> {
-    let sql = "SELECT c.relkind || ' ' || c.oid::regclass || CASE WHEN c.relkind = 'r' THEN ' ' || (xpath('//c/text()',
+    let sql = "SELECT c.relkind::text || ' ' || c.oid::regclass || CASE WHEN c.relkind = 'r' THEN ' ' || (xpath('//c/text()',
                       query_to_xml('SELECT count(*) AS c FROM ' || c.oid::regclass, true, true, '')))[1] ELSE '' END
                  FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.oid >= 16384
                   AND c.relnamespace::regnamespace::text NOT LIKE 'pg%' ORDER BY 1";

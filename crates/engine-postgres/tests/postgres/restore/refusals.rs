@@ -8,7 +8,7 @@ use testkit::digest::{assert_equal, digest};
 use testkit::postgres::Server;
 use tokio_postgres::NoTls;
 
-use super::drive::{credentials, engine, load, open, restore, site};
+use super::drive::{credentials, engine, load, open, open_by, restore, site};
 use super::saved::{Saved, Stuck};
 
 /// A small database: two tables of one owner, made on the server that it is restored to.
@@ -366,6 +366,38 @@ async fn what_a_killed_restore_has_left_is_dropped_by_the_next_run_unless_it_is_
     third.prepare().await.unwrap();
     assert_eq!(databases(&server), "backstay_14_1_copy postgres shop");
     third.discard().await.unwrap();
+}
+
+/// Two servers of Backstay, each with an execution 12 of its own, restore into one PostgreSQL.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_server_of_backstay_has_in_the_making_is_left_alone() {
+    let server = Server::version(17).start();
+    let saved = small(&server).await;
+    let progress = Arc::new(RecordedProgress::new());
+    let request = |id: &str, earlier: &[&str]| {
+        let mut request = saved.request("copy", progress.clone());
+        request.server_execution_id = id.parse().unwrap();
+        request.earlier = earlier.iter().map(|id| id.parse().unwrap()).collect();
+        request
+    };
+    let mut one = open_by(&server, "0f8fad5b-d9cb", request("12.1", &[])).await;
+    one.prepare().await.unwrap();
+    let mut other = open_by(&server, "7c9e6679-7425", request("12.1", &[])).await;
+    other.prepare().await.unwrap();
+    let both = "backstay_12_1_0f8fad5b_copy backstay_12_1_7c9e6679_copy postgres shop";
+    assert_eq!(databases(&server), both);
+    other.discard().await.unwrap();
+    // Its next run takes away what its own last one has left, and nothing else.
+    let mut killed = open_by(&server, "7c9e6679-7425", request("12.1", &[])).await;
+    killed.prepare().await.unwrap();
+    std::mem::forget(killed);
+    let mut next = open_by(&server, "7c9e6679-7425", request("13.1", &["12.1"])).await;
+    next.prepare().await.unwrap();
+    let left = "backstay_12_1_0f8fad5b_copy backstay_13_1_7c9e6679_copy postgres shop";
+    assert_eq!(databases(&server), left);
+    next.discard().await.unwrap();
+    one.discard().await.unwrap();
+    assert_eq!(databases(&server), "postgres shop");
 }
 
 #[tokio::test(flavor = "multi_thread")]
