@@ -1,12 +1,34 @@
-//! In the program that tests are built with: the process dies at the place that a test names.
+//! In the program that tests are built with: the process dies at the place that a test names, and is
+//! as impatient with a store as a test wants.
 //!
 //! The places are the `fail_point!`s between two writes whose order matters. A program that is
-//! released has none of them, and reads no such setting.
+//! released has none of them, and reads no such settings.
+
+use std::time::Duration;
+
+use vault::StoreLimits;
 
 /// What a test names: a place, or `<place>#<n>` for its nth passing.
 const CRASH_AT: &str = "BACKSTAY_CRASH_AT";
 
-/// Reads the setting; in a program without such places nothing.
+/// Milliseconds for a call about something small.
+const STORE_PATIENCE: &str = "BACKSTAY_STORE_PATIENCE";
+
+/// How patient the server is with stores, where a test says so.
+pub fn store_limits() -> StoreLimits {
+    let limits = StoreLimits::default();
+    let given = std::env::var(STORE_PATIENCE).ok();
+    match given.and_then(|millis| millis.parse().ok()) {
+        Some(millis) if fail::has_failpoints() => StoreLimits {
+            small: Duration::from_millis(millis),
+            pack: Duration::from_millis(millis) * 3,
+            ..limits
+        },
+        _ => limits,
+    }
+}
+
+/// Reads where to die; in a program without such places nothing.
 pub fn arm() {
     if !fail::has_failpoints() {
         return;

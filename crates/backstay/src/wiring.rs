@@ -147,7 +147,10 @@ pub async fn start(options: ServeOptions) -> Result<RunningServer, WiringError> 
             ..PostgresOptions::default()
         })))
         .with(Arc::new(SqliteEngine::new()));
-    let mut settings = jobs::Settings::default();
+    let mut settings = jobs::Settings {
+        store_limits: crate::crash_points::store_limits(),
+        ..jobs::Settings::default()
+    };
     if let Some(parallel) = options.parallel_executions {
         settings.parallel_executions = parallel;
     }

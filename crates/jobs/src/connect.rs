@@ -62,7 +62,8 @@ impl Inner {
         let unlock = site_key
             .as_ref()
             .map_or(Unlock::RecoveryKey(&recovery), Unlock::SiteKey);
-        let open = || Vault::open(store.clone(), unlock);
+        let limits = self.settings.store_limits;
+        let open = || Vault::open_within(store.clone(), unlock, limits);
         let opened = open().await;
         let Some(site_key) = &site_key else {
             return Ok(opened?);
@@ -72,9 +73,9 @@ impl Inner {
             other => return Ok(other?),
         }
         match Vault::create(store.clone(), site_key, &recovery, &self.owner()?).await {
-            // Somebody else has made it meanwhile; the key tells whether it is ours.
-            Err(VaultError::AlreadyThere { .. }) => Ok(open().await?),
-            made => Ok(made?),
+            // Or somebody else has made it meanwhile; the key tells whether it is ours.
+            Ok(_) | Err(VaultError::AlreadyThere { .. }) => Ok(open().await?),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -75,6 +75,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How often it is looked whether a vault's daily sweep is due.
     pub look_for_sweeps: Duration,
+    /// How patient it is with the stores of vaults.
+    pub store_limits: vault::StoreLimits,
 }
 
 impl Default for Settings {
@@ -84,6 +86,7 @@ impl Default for Settings {
             attempts: 5,
             lease: Duration::from_secs(60),
             look_for_sweeps: Duration::from_secs(60),
+            store_limits: vault::StoreLimits::default(),
         }
     }
 }

@@ -268,6 +268,8 @@ impl SavesetWriter {
                 vault.remove_packs(ledger.all()).await;
                 settled
             }
+            // A store that does not answer this does not answer the next call either.
+            Err(VaultError::TimedOut { .. }) => settled,
             // A disk that is full has no room for a tombstone before something goes. This attempt
             // cannot commit any more: its writer ends here, before it has begun to.
             Err(_) => {

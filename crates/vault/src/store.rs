@@ -20,11 +20,12 @@ use crate::VaultError;
 /// How patient a vault is with its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// For one call about a small object, or for a listing.
+    /// For one call about a small object, for a listing, and until an object begins to come.
     pub small: Duration,
     /// For one call about a pack.
     pub pack: Duration,
-    /// How often a call is tried that fails in a way that may pass; 1 or more.
+    /// How often a call is tried that fails in a way that may pass; 1 or more. One that is not answered
+    /// in time is tried twice at most: it has taken long enough.
     pub tries: u32,
     /// The pause before the second try; it grows fourfold with each.
     pub pause: Duration,
@@ -44,8 +45,11 @@ impl Default for StoreLimits {
     }
 }
 
-/// What is longer may take as long as a pack.
-const SMALL_BYTES: u64 = 1 << 20;
+/// A store that gives or takes fewer bytes in a second is too slow to work with.
+const SLOWEST: u64 = 128 << 10;
+
+/// How often a call may stay without an answer in its time.
+const LATE_AT_MOST: u32 = 2;
 
 /// A store with its limits.
 #[derive(Debug, Clone)]
@@ -82,20 +86,22 @@ impl Store {
     }
 
     fn time_for(&self, bytes: u64) -> Duration {
-        if bytes > SMALL_BYTES {
-            self.limits.pack
-        } else {
-            self.limits.small
-        }
+        let moving = Duration::from_millis(bytes.saturating_mul(1_000) / SLOWEST);
+        let most = self.limits.pack.max(self.limits.small);
+        self.limits.small.saturating_add(moving).min(most)
     }
 
     /// Reads a whole object of at most `limit` bytes.
     pub(crate) async fn get(&self, path: &str, limit: u64) -> Result<Bytes, VaultError> {
-        let found = self.tried("read", path, self.time_for(limit), || async {
-            let answer = self.inner.get(&Path::from(path)).await?;
+        let at = Path::from(path);
+        let found = self.tried_in_steps("read", path, || async {
+            let answer = timed(self.limits.small, self.inner.get(&at)).await?;
             match answer.meta.size {
                 size if size > limit => Ok(Err(size)),
-                size => Ok(Ok((size, answer.bytes().await?))),
+                size => {
+                    let body = timed(self.time_for(size), answer.bytes());
+                    Ok(Ok((size, body.await?)))
+                }
             }
         });
         match found.await? {
@@ -120,7 +126,8 @@ impl Store {
     ) -> Result<Bytes, VaultError> {
         let at = Path::from(path);
         let call = || self.inner.get_range(&at, range.clone());
-        let bytes = self.tried("read", path, self.limits.pack, call).await?;
+        let time = self.time_for(range.end - range.start);
+        let bytes = self.tried("read", path, time, call).await?;
         if bytes.len() as u64 == range.end - range.start {
             Ok(bytes)
         } else {
@@ -179,6 +186,7 @@ impl Store {
         limit: Duration,
     ) -> Result<PutNew, VaultError> {
         let mut pause = self.limits.pause;
+        let mut late = 0;
         for left in (0..self.limits.tries.max(1)).rev() {
             let failed = match self
                 .put_once(path, object.clone(), PutMode::Create, limit)
@@ -191,9 +199,10 @@ impl Store {
             if !there && !failed.may_pass() {
                 return Err(failed.into_error("write", path));
             }
+            late += u32::from(matches!(failed, Failed::Late(_)));
             match self.read_back(path, &object).await {
                 Ok(found) => return Ok(found),
-                Err(VaultError::Missing { .. }) if left > 0 => {}
+                Err(VaultError::Missing { .. }) if left > 0 && late < LATE_AT_MOST => {}
                 Err(VaultError::Missing { .. }) => return Err(failed.into_error("write", path)),
                 Err(error) => return Err(error),
             }
@@ -306,12 +315,33 @@ impl Store {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        self.tried_in_steps(doing, path, || timed(limit, call()))
+            .await
+    }
+
+    /// The same for what keeps its times itself.
+    async fn tried_in_steps<T, F>(
+        &self,
+        doing: &'static str,
+        path: &str,
+        call: impl Fn() -> F,
+    ) -> Result<T, VaultError>
+    where
+        F: Future<Output = Result<T, Failed>>,
+    {
         let mut pause = self.limits.pause;
         let mut left = self.limits.tries;
+        let mut late = 0;
         loop {
             left = left.saturating_sub(1);
-            match timed(limit, call()).await {
+            match call().await {
                 Ok(answer) => return Ok(answer),
+                Err(failed @ Failed::Late(_)) => {
+                    late += 1;
+                    if left == 0 || late == LATE_AT_MOST {
+                        return Err(failed.into_error(doing, path));
+                    }
+                }
                 Err(failed) if left > 0 && failed.may_pass() => {}
                 Err(failed) => return Err(failed.into_error(doing, path)),
             }

@@ -136,7 +136,19 @@ impl Vault {
         store: Arc<dyn ObjectStore>,
         unlock: Unlock<'_>,
     ) -> Result<Vault, VaultError> {
-        let store = Store::new(store, StoreLimits::default());
+        Vault::open_within(store, unlock, StoreLimits::default()).await
+    }
+
+    /// The same, with limits for the store's calls.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_within(
+        store: Arc<dyn ObjectStore>,
+        unlock: Unlock<'_>,
+        limits: StoreLimits,
+    ) -> Result<Vault, VaultError> {
+        let store = Store::new(store, limits);
         let file = match store.get(VAULT_FILE, MAX_PLAIN_JSON).await {
             Err(VaultError::Missing { .. }) => {
                 return Err(VaultError::NoVault {

@@ -1,6 +1,7 @@
 //! A network that breaks at any byte, between Backstay and an S3 store: what can be tried again is;
 //! what cannot ends with the true reason, and the next run is good.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -9,21 +10,29 @@ use testkit::digest::sqlite_digest;
 use testkit::network::{Network, Trouble, Way};
 
 use crate::chance::{Chance, long};
-use crate::process::{Server, sample_databases};
+use crate::process::{Server, TOKEN, sample_databases};
 
-struct Shop {
-    server: Server,
-    network: Network,
+pub struct Shop {
+    pub server: Server,
+    pub network: Network,
     /// It ends with the test.
     _s3: S3Server,
 }
 
 /// A site whose vault lies behind the network, and a job; some megabytes that cannot be compressed.
 async fn shop() -> Shop {
+    shop_with(&|_| {}).await
+}
+
+/// The same, with more for the server's process.
+pub async fn shop_with(adjust: &dyn Fn(&mut Command)) -> Shop {
     let s3 = S3Server::start().await;
     let port = s3.endpoint().rsplit_once(':').unwrap().1.parse().unwrap();
     let network = Network::before(port).await;
-    let server = Server::start();
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &|command| {
+        command.env("BACKSTAY_ADMIN_TOKEN", TOKEN);
+        adjust(command);
+    });
     let databases = sample_databases(server.folder());
     let database = rusqlite::Connection::open(databases.join("shop.db")).unwrap();
     let rows = "CREATE TABLE picture (bytes BLOB);
@@ -71,7 +80,7 @@ async fn shop() -> Shop {
 
 impl Shop {
     /// The newest execution, once what was started has ended.
-    async fn run(&self, command: &[&str]) -> Value {
+    pub async fn run(&self, command: &[&str]) -> Value {
         self.server.run(command).exits(0);
         let begun = Instant::now();
         loop {
@@ -86,18 +95,18 @@ impl Shop {
         }
     }
 
-    async fn back_up(&self) -> Value {
+    pub async fn back_up(&self) -> Value {
         self.run(&["job", "run", "shop", "nightly"]).await
     }
 
-    async fn restore(&self, copy: &str) -> Value {
+    pub async fn restore(&self, copy: &str) -> Value {
         let restore = [
             "restore", "shop", "--job", "nightly", "--latest", "--to", copy,
         ];
         self.run(&restore).await
     }
 
-    fn is_equal(&self, copy: &str) {
+    pub fn is_equal(&self, copy: &str) {
         let databases = self.server.folder().join("databases");
         let digest = |name: &str| sqlite_digest(&databases.join(name)).unwrap();
         assert_eq!(digest("shop.db"), digest(copy));

@@ -36,6 +36,7 @@ mod s3;
 mod secrets;
 mod selections;
 mod serving;
+mod silent_store;
 mod slow_network;
 mod trial;
 mod vault_inside;
