@@ -95,6 +95,10 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     // flow
     (
+        "base-damaged",
+        "What a DELTA builds on cannot be read; the next backup must be a FULL one.",
+    ),
+    (
         "dictionary-io",
         "A part of the dictionary could not be passed on.",
     ),

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
+use fail::fail_point;
 use model::{
-    Beat, Clock, Connection, DatabaseSelection, Engine, JobId, Moment, Outcome, Phase, Progress,
-    RunType, SavesetId, ServerExecutionId, SiteId, SiteType, SkippedObject, Source, SourceRequest,
+    Beat, ChangedBlocks, ChangedBlocksSource, Clock, Connection, DatabaseSelection, Engine, JobId,
+    Moment, ObjectName, Outcome, Phase, Progress, RunType, SavesetId, ServerExecutionId, SiteId,
+    SiteType, SkippedObject, Source, SourceRequest,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,7 @@ use vault::{ManifestDraft, SavedDatabase, Saveset, SavesetWriter, Vault, VaultEr
 
 use crate::FlowError;
 use crate::commit::{commit, give_up};
+use crate::delta::{Delta, ReadWhole};
 use crate::error::Place;
 use crate::one_database::OneDatabase;
 use crate::seal::Sealer;
@@ -100,6 +103,9 @@ pub struct BackupOutcome {
     pub warnings: Vec<String>,
     /// What was left out, and why.
     pub skipped: Vec<SkippedObject>,
+    /// For each database of a DELTA how changed blocks were found; one that the base does not have is not
+    /// in it.
+    pub changed_blocks: Vec<(ObjectName, ChangedBlocks)>,
 }
 
 impl BackupOutcome {
@@ -109,8 +115,15 @@ impl BackupOutcome {
         let rows = contents.tables().map(|table| table.rows).sum();
         let table_bytes = contents.tables().map(|table| table.plain_bytes);
         let part_bytes = contents.parts().map(|part| part.plain_bytes);
+        let whole = || table_bytes.chain(part_bytes).sum();
+        let databases = contents.databases.iter();
+        let changed_blocks = databases.filter_map(|database| {
+            let found = database.changed_blocks.clone()?;
+            Some((database.name.clone(), found))
+        });
         BackupOutcome {
-            bytes_read: table_bytes.chain(part_bytes).sum(),
+            bytes_read: contents.bytes_read.unwrap_or_else(whole),
+            changed_blocks: changed_blocks.collect(),
             bytes_stored: manifest.bytes_stored,
             backup_set_size: saveset.bytes_referred(),
             rows,
@@ -118,6 +131,19 @@ impl BackupOutcome {
             skipped: contents.skipped.clone(),
             saveset,
         }
+    }
+}
+
+impl BackupOutcome {
+    /// How changed blocks were found in all of it: the slower way counts. `None`: nothing was compared.
+    pub fn changed_blocks_source(&self) -> Option<ChangedBlocksSource> {
+        let mut sources = self.changed_blocks.iter().map(|(_, found)| found.source);
+        let first = sources.next()?;
+        let by_hash = |source| source == ChangedBlocksSource::Hash;
+        Some(match by_hash(first) || sources.any(by_hash) {
+            true => ChangedBlocksSource::Hash,
+            false => ChangedBlocksSource::WalSummary,
+        })
     }
 }
 
@@ -153,8 +179,12 @@ where
     F: FnOnce(SavesetId) -> Fut,
     Fut: Future<Output = Outcome<()>>,
 {
-    if input.run_type == RunType::Delta {
-        return Err(FlowError::NoDelta);
+    let has_base = match &input.base {
+        Some(base) => base.vault().id() == input.vault.id(),
+        None => false,
+    };
+    if (input.run_type == RunType::Delta) != has_base || input.base.is_some() != has_base {
+        return Err(FlowError::NoBase);
     }
     let Some(first) = input.databases.first().cloned() else {
         return Err(FlowError::NoDatabase);
@@ -188,8 +218,13 @@ where
     }
 }
 
-/// A source, and when its snapshot was taken.
-type Opened = (Box<dyn Source>, Moment);
+/// An open source.
+struct Opened {
+    source: Box<dyn Source>,
+    /// When its snapshot was taken.
+    snapshot_time: Moment,
+    base: Option<Arc<Delta>>,
+}
 
 /// Waits for streams, and opens the first source for as many.
 async fn open(
@@ -199,13 +234,20 @@ async fn open(
     let slots = Slots::acquire(&input.limits, input.options.streams).await?;
     input.options.streams = slots.count();
     input.options.progress.phase_started(Phase::Dictionary, 0);
-    let opened = open_source(input, first).await?;
+    let opened = open_source(input, first, base_of(input, first)).await?;
     Ok((slots, opened))
+}
+
+/// What a DELTA builds on in one database.
+fn base_of(input: &BackupInput, selection: &DatabaseSelection) -> Option<Arc<Delta>> {
+    let base = input.base.as_ref()?;
+    Delta::of(base, &selection.database).map(Arc::new)
 }
 
 async fn open_source(
     input: &BackupInput,
     selection: &DatabaseSelection,
+    base: Option<Arc<Delta>>,
 ) -> Result<Opened, FlowError> {
     let options = &input.options;
     let request = SourceRequest {
@@ -216,13 +258,17 @@ async fn open_source(
         yield_to_ddl: options.yield_to_ddl,
         max_snapshot: options.max_snapshot,
         skip_without_rights: options.skip_without_rights,
-        base: None,
+        base: base.as_ref().map(|delta| Arc::new(delta.base())),
         beats: input.beats.clone(),
         progress: options.progress.clone(),
     };
     let opened = input.engine.open_source(&input.connection, request).await;
     let source = opened.map_err(|fault| Place::outside("opening the source").fault(fault))?;
-    Ok((source, input.clock.now()))
+    Ok(Opened {
+        source,
+        snapshot_time: input.clock.now(),
+        base,
+    })
 }
 
 /// What stands behind the pin of an execution.
@@ -244,7 +290,8 @@ async fn committed(vault: &Vault, saveset: SavesetId) -> Result<BackupOutcome, F
 /// and takes the pin away when it is there.
 async fn begin(input: &BackupInput, cancel: &CancellationToken) -> Result<Begun, FlowError> {
     let (vault, execution) = (input.vault.clone(), input.options.server_execution_id);
-    let mut beginning = tokio::spawn(async move { vault.begin(execution, None).await });
+    let base = input.base.as_ref().map(Saveset::id);
+    let mut beginning = tokio::spawn(async move { vault.begin(execution, base).await });
     let begun = tokio::select! {
         biased;
         begun = &mut beginning => begun,
@@ -262,6 +309,12 @@ async fn begin(input: &BackupInput, cancel: &CancellationToken) -> Result<Begun,
     match begun {
         Ok(Ok(writer)) => Ok(Begun::Now(writer)),
         Ok(Err(VaultError::AlreadyCommitted { saveset, .. })) => Ok(Begun::Committed(saveset)),
+        // Behind the pin only the base is read.
+        Ok(Err(
+            error @ (VaultError::NoSaveset { saveset } | VaultError::SavesetDead { saveset, .. }),
+        )) if base == Some(saveset) => {
+            Err(Place::outside("pinning the base").of_base(saveset, error))
+        }
         Ok(Err(error)) => Err(Place::outside("putting the saveset's pin").fault(error)),
         Err(error) => Err(panicked(Place::outside("putting the saveset's pin"), error)),
     }
@@ -283,38 +336,45 @@ impl Run<'_> {
             .map_err(|error| Place::outside("opening a pack").fault(error))?;
         let mut first = Some(first);
         let mut saved: Vec<SavedDatabase> = Vec::with_capacity(databases.len());
+        let (mut bytes_read, mut read_whole) = (0, ReadWhole::default());
         for (place, selection) in databases.iter().enumerate() {
-            let (source, snapshot_time) = match first.take() {
+            let opened = match first.take() {
                 Some(opened) => opened,
                 None => {
                     let is_last = place + 1 == databases.len();
                     self.witness.begin_database(&selection.database, is_last);
-                    open_source(self.input, selection).await?
+                    let base = base_of(self.input, selection);
+                    open_source(self.input, selection, base).await?
                 }
             };
             let reading = OneDatabase {
                 selection,
-                snapshot_time,
+                snapshot_time: opened.snapshot_time,
                 progress: self.witness.clone(),
                 cancel: self.cancel,
                 streams: self.slots.count(),
+                base: opened.base,
             };
-            let database;
-            (sealer, database) = reading.save(source, sealer).await?;
-            saved.push(database);
+            let one;
+            (sealer, one) = reading.save(opened.source, sealer).await?;
+            bytes_read += one.bytes_read;
+            read_whole.look(&selection.database, &one.plan);
+            saved.push(one.database);
+        }
+        if self.input.base.is_some() {
+            read_whole.tell(&**self.witness);
         }
         let end = self.input.clock.now();
-        off_the_runtime(
-            Place::within(Phase::Data, "putting the last pack"),
-            move || {
-                let flushed = sealer.flush();
-                flushed.map_err(|error| {
-                    Place::within(Phase::Data, "putting the last pack").fault(error)
-                })
-            },
-        )
+        let place = || Place::within(Phase::Data, "putting the last pack");
+        off_the_runtime(place(), move || {
+            sealer.flush().map_err(|error| place().fault(error))
+        })
         .await?;
-        Ok(self.draft(saved, end))
+        fail_point!("flow::a-saveset-is-whole");
+        Ok(ManifestDraft {
+            bytes_read: Some(bytes_read),
+            ..self.draft(saved, end)
+        })
     }
 
     fn draft(&self, databases: Vec<SavedDatabase>, end: Moment) -> ManifestDraft {
@@ -322,7 +382,7 @@ impl Run<'_> {
         let kept = self.witness.kept();
         ManifestDraft {
             run_type: self.input.run_type,
-            base: None,
+            base: self.input.base.as_ref().map(Saveset::id),
             job_id: job.job_id,
             job_name: job.job_name.clone(),
             execution: self.input.options.server_execution_id,
@@ -333,6 +393,7 @@ impl Run<'_> {
             end,
             warnings: kept.warnings,
             skipped: kept.skipped,
+            bytes_read: None,
         }
     }
 }

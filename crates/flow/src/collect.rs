@@ -1,11 +1,13 @@
 //! What the streams have sealed so far, by table.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{ObjectName, Phase, Progress, RowFormat, SegmentTask, SourcePlan};
-use vault::{SegmentEntry, TableSheet};
+use model::{BlockIndex, ObjectName, Phase, Progress, RowFormat, SegmentTask, SourcePlan};
+use vault::SegmentEntry;
 
 use crate::FlowError;
+use crate::delta::{Gathered, Ready, Task};
 use crate::error::Place;
 
 /// Gathers the entries of all tables' sheets, and tells how far the phase is.
@@ -14,21 +16,26 @@ pub(crate) struct Collected {
     formats: Vec<RowFormat>,
     tables: Mutex<Vec<Gathering>>,
     progress: Arc<dyn Progress>,
+    bytes_read: AtomicU64,
 }
 
 #[derive(Default)]
 struct Gathering {
-    /// Segments that are not sealed yet.
+    /// Tasks that are not done yet.
     left: usize,
-    segments: Vec<SegmentEntry>,
+    read: Gathered,
 }
 
 impl Collected {
-    /// Begins the phase DATA. A table without a segment is done at once.
-    pub(crate) fn begin(plan: &SourcePlan, progress: Arc<dyn Progress>) -> Result<Self, FlowError> {
+    /// Begins the phase DATA. A table without a task is done at once.
+    pub(crate) fn begin(
+        plan: &SourcePlan,
+        tasks: &[Task],
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self, FlowError> {
         let mut tables: Vec<Gathering> = Vec::new();
         tables.resize_with(plan.tables.len(), Gathering::default);
-        for task in &plan.tasks {
+        for task in tasks {
             let table = tables.get_mut(task.table).ok_or_else(|| FlowError::Law {
                 place: Place::within(Phase::Data, "planning"),
                 law: format!(
@@ -46,6 +53,7 @@ impl Collected {
             formats: plan.tables.iter().map(|table| table.format).collect(),
             tables: Mutex::new(tables),
             progress,
+            bytes_read: AtomicU64::new(0),
         })
     }
 
@@ -57,22 +65,30 @@ impl Collected {
         self.formats[task.table]
     }
 
-    pub(crate) fn moved(&self, bytes: usize) {
-        self.progress.bytes(Phase::Data, bytes as u64);
+    pub(crate) fn moved(&self, bytes: u64) {
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.progress.bytes(Phase::Data, bytes);
     }
 
-    pub(crate) fn segment(&self, task: &SegmentTask, entry: SegmentEntry) {
+    /// A task is done. No entry: it was a patch's, and nothing had changed.
+    pub(crate) fn done(&self, ready: &Ready, index: &BlockIndex, entry: Option<SegmentEntry>) {
+        self.moved(ready.bytes_left_out(index));
         let mut tables = self.tables();
-        let table = &mut tables[task.table];
-        table.segments.push(entry);
+        let table = &mut tables[ready.task.table];
+        table.read.add(ready, index, entry);
         table.left -= 1;
         if table.left == 0 {
             self.progress.objects_done(Phase::Data, 1);
         }
     }
 
-    /// One sheet a table, in the plan's order; `None` for a table that has no segment.
-    pub(crate) fn sheets(&self) -> Result<Vec<Option<TableSheet>>, FlowError> {
+    /// Bytes that were read, those too that need not be stored.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// What was read of each table, in the plan's order.
+    pub(crate) fn gathered(&self) -> Result<Vec<Gathered>, FlowError> {
         let mut tables = self.tables();
         if let Some(place) = tables.iter().position(|table| table.left > 0) {
             return Err(FlowError::Law {
@@ -80,15 +96,13 @@ impl Collected {
                 law: format!("{} segments were never read", tables[place].left),
             });
         }
-        let sheets = tables.iter_mut().map(|table| {
-            let mut segments = std::mem::take(&mut table.segments);
-            segments.sort_by_key(|segment| segment.blocks.start);
-            (!segments.is_empty()).then_some(TableSheet {
-                segments,
-                patches: Vec::new(),
-            })
+        let gathered = tables.iter_mut().map(|table| {
+            let mut read = std::mem::take(&mut table.read);
+            read.segments.sort_by_key(|segment| segment.blocks.start);
+            read.patches.sort_by_key(|patch| patch.blocks.start);
+            read
         });
-        Ok(sheets.collect())
+        Ok(gathered.collect())
     }
 
     fn tables(&self) -> MutexGuard<'_, Vec<Gathering>> {

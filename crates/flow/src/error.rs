@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use model::{
     Blame, BlockRange, BoxFault, Fault, ObjectName, Obstacle, Phase, Published, Retry, SavesetId,
 };
+use vault::VaultError;
 
 /// Where a run was: the phase, what it did there, and to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,20 @@ impl Place {
         Place {
             blocks: Some(blocks),
             ..Place::named(Phase::Data, doing, &table.to_string())
+        }
+    }
+
+    /// Adds it to what the vault said of a DELTA's base.
+    pub(crate) fn of_base(self, base: SavesetId, error: VaultError) -> FlowError {
+        let cannot_be_used = matches!(error.blame(), Blame::Damaged | Blame::Missing)
+            || matches!(error, VaultError::NewerFormat { .. });
+        match cannot_be_used {
+            true => FlowError::BaseDamaged {
+                place: self,
+                base,
+                fault: error.into(),
+            },
+            false => self.fault(error),
         }
     }
 
@@ -164,9 +179,22 @@ pub enum FlowError {
         /// Those that are in their places.
         published: Vec<Published>,
     },
-    /// A delta was asked for.
-    #[error("this version of Backstay makes FULL backups only")]
-    NoDelta,
+    /// A DELTA without a base, or a FULL backup with one: the caller's mistake.
+    #[error("a DELTA needs a saveset of the same vault to build on, and no other backup takes one")]
+    NoBase,
+    /// What a DELTA needs of its base cannot be read; nothing was committed.
+    #[error(
+        "{place}: saveset {base} cannot be built on: {}",
+        .fault.sentence()
+    )]
+    BaseDamaged {
+        /// Where.
+        place: Place,
+        /// The base.
+        base: SavesetId,
+        /// What is wrong with it.
+        fault: BoxFault,
+    },
     /// The site's streams were closed while the run waited for one.
     #[error("the server is shutting down: no stream is given out any more")]
     ShuttingDown,
@@ -296,10 +324,10 @@ impl Fault for FlowError {
                 .first()
                 .map_or("in-the-way", |first| obstacle_code(&first.code)),
             FlowError::RowsDiffer { .. } => "rows-differ",
-            FlowError::NoDelta => "not-built-yet",
+            FlowError::BaseDamaged { .. } => "base-damaged",
             FlowError::ExportNotEmpty { .. } => "export-not-empty",
             FlowError::ShuttingDown => "shutting-down",
-            FlowError::NoDatabase => "internal",
+            FlowError::NoDatabase | FlowError::NoBase => "internal",
             FlowError::NotInSaveset { .. } | FlowError::ObjectNotInSaveset { .. } => {
                 "not-in-saveset"
             }
@@ -313,12 +341,13 @@ impl Fault for FlowError {
         match self {
             FlowError::Cancelled | FlowError::Stopped | FlowError::InTheWay(_) => Blame::Conflict,
             FlowError::Failed { fault, .. } => fault.blame(),
-            FlowError::Panicked { .. } | FlowError::Law { .. } | FlowError::NoDatabase => {
-                Blame::Bug
-            }
+            FlowError::Panicked { .. }
+            | FlowError::Law { .. }
+            | FlowError::NoDatabase
+            | FlowError::NoBase => Blame::Bug,
+            FlowError::BaseDamaged { .. } => Blame::Damaged,
             FlowError::Io { .. } | FlowError::RowsDiffer { .. } => Blame::Source,
-            FlowError::NoDelta
-            | FlowError::ExportNotEmpty { .. }
+            FlowError::ExportNotEmpty { .. }
             | FlowError::NotInSaveset { .. }
             | FlowError::ObjectNotInSaveset { .. } => Blame::Request,
             FlowError::ShuttingDown => Blame::Busy,
@@ -343,7 +372,10 @@ impl Fault for FlowError {
     fn hint(&self) -> Option<String> {
         match self {
             FlowError::Failed { fault, .. } => fault.hint(),
-            FlowError::Panicked { .. } | FlowError::Law { .. } | FlowError::NoDatabase => {
+            FlowError::Panicked { .. }
+            | FlowError::Law { .. }
+            | FlowError::NoDatabase
+            | FlowError::NoBase => {
                 Some("report it, with the server's log of this execution".to_owned())
             }
             FlowError::InTheWay(obstacles) => {
@@ -357,7 +389,10 @@ impl Fault for FlowError {
                 "nothing was put in place; look for rules or triggers on the target that drop rows"
                     .to_owned(),
             ),
-            FlowError::NoDelta => Some("ask for FULL".to_owned()),
+            FlowError::BaseDamaged { .. } => Some(
+                "run a FULL backup, which reads everything again, and have the vault verified"
+                    .to_owned(),
+            ),
             FlowError::ExportNotEmpty { .. } => {
                 Some("name a directory that is not there yet, or empty it".to_owned())
             }

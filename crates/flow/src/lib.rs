@@ -114,6 +114,7 @@
 mod backup;
 mod collect;
 mod commit;
+mod delta;
 mod dictionary;
 mod discard;
 mod error;

@@ -1,31 +1,31 @@
 //! Reading: each stream's thread takes the largest task left and fills buffers that it owns.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use model::{FRAME_BYTES, Outcome, PieceSink, SegmentReader, SegmentTask};
+use model::{FRAME_BYTES, Outcome, PieceSink, SegmentReader};
 use tokio::sync::mpsc;
 
 use crate::FlowError;
 use crate::collect::Collected;
+use crate::delta::Ready;
 use crate::seal::ToSeal;
 use crate::supervise::caught_in;
 
 /// Buffers of a stream: one is being filled, one is being sealed, two keep both busy.
 pub(crate) const BUFFERS: usize = 4;
 
-/// The tasks that no stream has taken, largest first.
-pub(crate) struct Queue(Mutex<VecDeque<SegmentTask>>);
+/// The tasks that no stream has taken, largest first, as they become ready.
+pub(crate) struct Queue(Mutex<mpsc::Receiver<Ready>>);
 
 impl Queue {
-    pub(crate) fn new(mut tasks: Vec<SegmentTask>) -> Self {
-        tasks.sort_by_key(|task| std::cmp::Reverse(task.estimated_bytes));
-        Queue(Mutex::new(tasks.into()))
+    pub(crate) fn new(ready: mpsc::Receiver<Ready>) -> Self {
+        Queue(Mutex::new(ready))
     }
 
-    fn take(&self) -> Option<SegmentTask> {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.pop_front()
+    /// Waits for one; `None`: no other will come.
+    fn take(&self) -> Option<Ready> {
+        let mut ready = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.blocking_recv()
     }
 }
 
@@ -36,9 +36,10 @@ pub(crate) fn read_segments(
     sink: &mut Buffers,
     collected: &Collected,
 ) -> Result<(), FlowError> {
-    while let Some(task) = queue.take() {
+    while let Some(ready) = queue.take() {
+        let task = ready.task.clone();
         let place = || collected.place("reading", &task);
-        sink.send(ToSeal::Begin(task.clone()))?;
+        sink.send(ToSeal::Begin(ready))?;
         let read = caught_in(place, || {
             reader
                 .read(&task, sink)

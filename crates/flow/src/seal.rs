@@ -6,15 +6,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use vault::{
     BlobRef, ContentHash, FrameCutter, FramePlace, MAX_INDEX_BYTES, PackWriter, RowCursor,
-    SealedPack, SegmentEntry, SheetRef, TableSheet, VaultError, runs,
+    SealedPack, SegmentEntry, SheetRef, TableSheet, TableSize, VaultError, runs,
+    write_patched_sheet,
 };
 
-use model::{DictionaryPart, FRAME_BYTES, Phase, Progress, RowFormat, SegmentRead, SegmentTask};
+use model::{
+    BlockSet, DictionaryPart, FRAME_BYTES, Phase, Progress, RowFormat, SegmentRead, SegmentTask,
+};
 
 use crate::FlowError;
 use crate::collect::Collected;
+use crate::delta::Ready;
 use crate::error::Place;
 use crate::writer::LentWriter;
+
+/// A part of the dictionary is held in memory up to this length, to be compared with the base's.
+const MOST_HELD: u64 = 32 << 20;
 
 /// Seals on a blocking thread. A full pack is put while the next one is filled, and waited for when
 /// that one is full too: at most two packs a stream are in memory.
@@ -121,15 +128,21 @@ impl Sealer {
     }
 
     /// Seals a table's sheet.
-    pub(crate) fn sheet(&mut self, sheet: &TableSheet) -> Result<SheetRef, VaultError> {
+    pub(crate) fn sheet(
+        &mut self,
+        sheet: &TableSheet,
+        size: TableSize,
+    ) -> Result<SheetRef, VaultError> {
         let putter = &mut self.putter;
-        vault::write_sheet(sheet, &mut self.packs, &mut |pack| putter.put(pack))
+        write_patched_sheet(sheet, size, &mut self.packs, &mut |pack| putter.put(pack))
     }
 
-    /// Reads a part of the dictionary to its end and seals it.
+    /// Reads a part of the dictionary to its end and seals it. One that is as the base has it is referred
+    /// to again.
     pub(crate) fn part(
         &mut self,
         mut part: DictionaryPart,
+        base: Option<&BlobRef>,
         progress: &dyn Progress,
     ) -> Result<BlobRef, FlowError> {
         let place = |doing| Place::named(Phase::Dictionary, doing, &part.name);
@@ -138,6 +151,7 @@ impl Sealer {
         let mut put = |pack| putter.put(pack);
         let mut frames = FrameCutter::new(&mut self.packs, &mut put);
         let mut buffer = vec![0; 64 << 10];
+        let mut same = base.and_then(MaybeSame::new);
         loop {
             let length = match part.body.read(&mut buffer) {
                 Ok(0) => break,
@@ -151,10 +165,23 @@ impl Sealer {
             if stop.is_cancelled() {
                 return Err(FlowError::Stopped);
             }
-            frames
-                .push(&buffer[..length])
-                .map_err(|error| place("sealing").fault(error))?;
             progress.bytes(Phase::Dictionary, length as u64);
+            let read = &buffer[..length];
+            if same.as_mut().is_some_and(|held| held.takes(read)) {
+                continue;
+            }
+            let held = same.take().map(|other| other.held).unwrap_or_default();
+            for bytes in [held.as_slice(), read] {
+                let pushed = frames.push(bytes);
+                pushed.map_err(|error| place("sealing").fault(error))?;
+            }
+        }
+        if let Some(held) = same {
+            if let Some(base) = held.found() {
+                return Ok(base);
+            }
+            let pushed = frames.push(&held.held);
+            pushed.map_err(|error| place("sealing").fault(error))?;
         }
         let written = frames
             .finish()
@@ -169,10 +196,43 @@ impl Sealer {
     }
 }
 
+/// A part of the dictionary that may be as the base has it: held until that is known.
+struct MaybeSame {
+    base: BlobRef,
+    held: Vec<u8>,
+}
+
+impl MaybeSame {
+    /// One that is too long to be held is sealed anew.
+    fn new(base: &BlobRef) -> Option<Self> {
+        (base.plain_bytes <= MOST_HELD).then(|| MaybeSame {
+            base: base.clone(),
+            held: Vec::new(),
+        })
+    }
+
+    /// Holds these bytes too; `false`: it is longer than the base's, and these are not taken.
+    fn takes(&mut self, bytes: &[u8]) -> bool {
+        let length = (self.held.len() + bytes.len()) as u64;
+        let fits = length <= self.base.plain_bytes;
+        if fits {
+            self.held.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    fn found(&self) -> Option<BlobRef> {
+        let base = &self.base;
+        let same =
+            self.held.len() as u64 == base.plain_bytes && ContentHash::of(&self.held) == base.hash;
+        same.then(|| base.clone())
+    }
+}
+
 /// What a reading thread hands to its sealing thread.
 pub(crate) enum ToSeal {
     /// The pieces of this segment follow.
-    Begin(SegmentTask),
+    Begin(Ready),
     /// 1 to [`FRAME_BYTES`] bytes.
     Piece(Vec<u8>),
     /// The segment is whole.
@@ -181,7 +241,7 @@ pub(crate) enum ToSeal {
 
 /// A segment whose pieces are being sealed.
 struct OpenSegment {
-    task: SegmentTask,
+    ready: Ready,
     /// For rows that can be laid out by columns.
     cursor: Option<RowCursor>,
     plain_bytes: u64,
@@ -198,22 +258,21 @@ pub(crate) fn seal_segments(
     let mut open: Option<OpenSegment> = None;
     while let Some(next) = sealer.putter.next(from)? {
         match (next, open.as_mut()) {
-            (ToSeal::Begin(task), _) => {
-                let format = collected.format(&task);
-                open = Some(OpenSegment::new(task, format));
+            (ToSeal::Begin(ready), _) => {
+                let format = collected.format(&ready.task);
+                open = Some(OpenSegment::new(ready, format));
             }
             (ToSeal::Piece(buffer), Some(segment)) => {
-                segment
-                    .seal(sealer, &buffer)
-                    .map_err(|error| collected.place("sealing", &segment.task).fault(error))?;
-                collected.moved(buffer.len());
+                segment.seal(sealer, &buffer).map_err(|error| {
+                    collected.place("sealing", &segment.ready.task).fault(error)
+                })?;
+                collected.moved(buffer.len() as u64);
                 // A reader that is gone takes no buffer back, nor needs one.
                 let _ = empty.try_send(buffer);
             }
             (ToSeal::End(read), Some(_)) => {
                 if let Some(segment) = open.take() {
-                    let (task, entry) = segment.close(sealer, read, collected)?;
-                    collected.segment(&task, entry);
+                    segment.close(sealer, &read, collected)?;
                 }
             }
             // The reading thread is ours: a piece always follows its segment's beginning.
@@ -237,9 +296,9 @@ impl Putter {
 }
 
 impl OpenSegment {
-    fn new(task: SegmentTask, format: RowFormat) -> Self {
+    fn new(ready: Ready, format: RowFormat) -> Self {
         OpenSegment {
-            task,
+            ready,
             cursor: (format == RowFormat::Binary).then(RowCursor::new),
             plain_bytes: 0,
             places: Vec::new(),
@@ -256,19 +315,24 @@ impl OpenSegment {
         Ok(())
     }
 
-    /// Seals the index behind the rows.
+    /// Seals the index behind the rows. A patch that lists no block is none.
     fn close(
         self,
         sealer: &mut Sealer,
-        read: SegmentRead,
+        read: &SegmentRead,
         collected: &Collected,
-    ) -> Result<(SegmentTask, SegmentEntry), FlowError> {
-        let place = |doing| collected.place(doing, &self.task);
-        if let Some(law) = broken_law(&self, &read) {
+    ) -> Result<(), FlowError> {
+        let task = &self.ready.task;
+        let place = |doing| collected.place(doing, task);
+        if let Some(law) = broken_law(task, self.plain_bytes, read) {
             return Err(FlowError::Law {
                 place: place("reading"),
                 law,
             });
+        }
+        if task.patch.is_some() && read.index.spans().is_empty() {
+            collected.done(&self.ready, &read.index, None);
+            return Ok(());
         }
         // Without a block there is no index.
         let encoded = match read.index.spans() {
@@ -293,7 +357,7 @@ impl OpenSegment {
             |places: &[FramePlace]| places.iter().map(|p| u64::from(p.stored)).sum::<u64>();
         let entry = SegmentEntry {
             saveset: sealer.putter.saveset.saveset_id(),
-            blocks: self.task.blocks,
+            blocks: task.blocks,
             narrowed: false,
             rows: runs(&self.places),
             plain_bytes: self.plain_bytes,
@@ -302,13 +366,14 @@ impl OpenSegment {
             index: runs(&index),
             hash: ContentHash::of(&encoded),
         };
-        Ok((self.task, entry))
+        collected.done(&self.ready, &read.index, Some(entry));
+        Ok(())
     }
 }
 
 /// What the engine's index must hold of the bytes that it gave.
-fn broken_law(segment: &OpenSegment, read: &SegmentRead) -> Option<String> {
-    let (covered, given) = (read.index.bytes(), segment.plain_bytes);
+fn broken_law(task: &SegmentTask, given: u64, read: &SegmentRead) -> Option<String> {
+    let covered = read.index.bytes();
     if covered != given {
         return Some(format!(
             "its block index covers {covered} bytes of the {given} that it gave"
@@ -317,16 +382,21 @@ fn broken_law(segment: &OpenSegment, read: &SegmentRead) -> Option<String> {
     if read.index.hashes().is_none() {
         return Some("its block index has no hashes".to_owned());
     }
-    let blocks = segment.task.blocks;
-    let outside = read
-        .index
-        .spans()
-        .iter()
-        .find(|span| !blocks.contains(span.block));
-    outside.map(|span| {
-        format!(
-            "it gave rows of block {}, which lies outside of {blocks}",
-            span.block
-        )
-    })
+    let asked = |block| match &task.patch {
+        Some(patch) => patch.blocks.contains(block),
+        None => task.blocks.contains(block),
+    };
+    let outside = read.index.spans().iter().find(|span| !asked(span.block));
+    if let Some(span) = outside {
+        return Some(format!(
+            "it gave rows of block {}, which it was not asked for in {}",
+            span.block, task.blocks
+        ));
+    }
+    let patch = task.patch.as_ref()?;
+    let listed: BlockSet = read.index.spans().iter().map(|span| span.block).collect();
+    let missing = (&patch.must - listed).min()?;
+    Some(format!(
+        "its patch does not list block {missing}, which it must"
+    ))
 }

@@ -3,45 +3,58 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join_all;
-use model::{CancelOnDrop, Progress, SegmentReader, Source, SourcePlan};
+use futures::{StreamExt, TryStreamExt, stream};
+use model::{CancelOnDrop, Phase, SegmentReader, Source};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
-use vault::TableSheet;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::FlowError;
 use crate::collect::Collected;
+use crate::delta::{Delta, Ready, Task};
 use crate::error::Place;
 use crate::read::{BUFFERS, Buffers, Queue, read_segments};
 use crate::seal::{Sealer, seal_segments};
-use crate::supervise::{STOP_LIMIT, caught_in};
+use crate::supervise::{STOP_LIMIT, caught, caught_in};
 
-/// Reads and seals all of the plan's tasks in up to `streams` streams, the first of which goes on
-/// with the open pack of `first`. Answers the sheets, and the sealers with their open packs, one at
-/// least. All readers are dropped when it answers.
+/// Tasks that are made ready at the same time: each may look into indexes of the base.
+const READY_AHEAD: usize = 4;
+
+/// What there is to read.
+pub(crate) struct Reading {
+    pub(crate) tasks: Vec<Task>,
+    /// What the tasks look into.
+    pub(crate) delta: Option<Arc<Delta>>,
+    pub(crate) collected: Arc<Collected>,
+    /// At most so many.
+    pub(crate) streams: usize,
+}
+
+/// Reads and seals all tasks in up to `streams` streams, the first of which goes on with the open pack of
+/// `first`. Answers the sealers with their open packs, one at least. All readers are dropped when it
+/// answers.
 ///
 /// Dropping the future cancels the reads; the threads end soon after.
 pub(crate) async fn read_all(
     source: &mut dyn Source,
-    plan: &mut SourcePlan,
+    reading: Reading,
     first: Sealer,
-    streams: usize,
     stop: &CancellationToken,
-    progress: Arc<dyn Progress>,
-) -> Result<(Vec<Option<TableSheet>>, Vec<Sealer>), FlowError> {
-    let collected = Arc::new(Collected::begin(plan, progress)?);
-    let streams = streams.min(plan.tasks.len());
+) -> Result<Vec<Sealer>, FlowError> {
+    let streams = reading.streams.min(reading.tasks.len());
+    if streams == 0 {
+        return Ok(vec![first]);
+    }
+    let (to, ready) = mpsc::channel(streams);
     let work = Arc::new(Work {
-        queue: Queue::new(std::mem::take(&mut plan.tasks)),
-        collected: collected.clone(),
+        queue: Queue::new(ready),
+        collected: reading.collected,
         failures: Failures {
             first: Mutex::new(None),
             stop: stop.child_token(),
         },
     });
-    if streams == 0 {
-        return Ok((collected.sheets()?, vec![first]));
-    }
     let mut sealers = vec![first.stopped_by(&work.failures.stop)];
     for _ in 1..streams {
         let another = sealers[0].another();
@@ -50,6 +63,8 @@ pub(crate) async fn read_all(
     }
     // However this ends, the threads end too.
     let stopping = work.failures.stop.clone().drop_guard();
+    let feeding = feed(work.clone(), reading.tasks, reading.delta, to);
+    let feeding = AbortOnDropHandle::new(tokio::spawn(feeding));
     let mut cancellers = Vec::new();
     let mut threads = Vec::new();
     for sealer in sealers {
@@ -60,8 +75,38 @@ pub(crate) async fn read_all(
         threads.push(start(&work, reader, sealer));
     }
     let sealers = work.join(threads, cancellers).await?;
+    drop(feeding);
     stopping.disarm();
-    Ok((collected.sheets()?, sealers))
+    Ok(sealers)
+}
+
+/// Makes the tasks ready, largest first, as the streams take them.
+async fn feed(
+    work: Arc<Work>,
+    mut tasks: Vec<Task>,
+    delta: Option<Arc<Delta>>,
+    to: mpsc::Sender<Ready>,
+) {
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.estimated_bytes));
+    let making = tasks.into_iter().map(|task| task.ready(delta.as_deref()));
+    let making: Vec<_> = making.collect();
+    let mut making = stream::iter(making).buffered(READY_AHEAD);
+    let feeding = async {
+        while let Some(ready) = making.try_next().await? {
+            // No thread is left to take it: that has a reason, which is told.
+            if to.send(ready).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let place = Place::within(Phase::Data, "looking into the base");
+    tokio::select! {
+        biased;
+        // The threads see that no other task will come.
+        () = work.failures.stop.cancelled() => {}
+        fed = caught(place, feeding) => work.failures.note(fed),
+    }
 }
 
 /// What the threads of all streams share.

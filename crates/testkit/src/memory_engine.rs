@@ -111,6 +111,21 @@ struct Settings {
     obstacles: Vec<Obstacle>,
     build_errors: Vec<String>,
     missing_rights: Vec<MissingRight>,
+    /// By table.
+    knows: BTreeMap<String, Knows>,
+}
+
+/// What a source knows of the blocks of a table that changed since the base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knows {
+    /// Which ones.
+    Exactly,
+    /// Which ones, and it takes every nth block for changed too.
+    TooMuch(usize),
+    /// Nothing: all blocks are compared.
+    Nothing,
+    /// That nothing of the base holds.
+    NoBase,
 }
 
 impl MemoryEngine {
@@ -128,6 +143,7 @@ impl MemoryEngine {
                     obstacles: Vec::new(),
                     build_errors: Vec::new(),
                     missing_rights: Vec::new(),
+                    knows: BTreeMap::new(),
                 }),
                 script: Script::new(),
                 buffers: Mutex::default(),
@@ -146,6 +162,21 @@ impl MemoryEngine {
     /// Takes a database away, as somebody else would.
     pub fn drop_database(&self, name: &str) {
         self.shared.databases.lock().unwrap().remove(name);
+    }
+
+    /// Changes a database that is there.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut MemoryDatabase)) {
+        let mut databases = self.shared.databases.lock().unwrap();
+        change(databases.get_mut(name).expect("the database is there"));
+    }
+
+    /// What sources know of a table's changed blocks from now on; exactly which ones, if nothing is said.
+    pub fn knows(&self, table: &str, knows: Knows) {
+        let mut settings = self.shared.settings.lock().unwrap();
+        settings.knows.insert(table.to_owned(), knows);
     }
 
     /// What is in a database; `None` if there is none of that name.

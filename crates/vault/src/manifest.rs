@@ -41,6 +41,9 @@ pub struct ManifestTable {
     pub rows: u64,
     /// Bytes of its rows, unpacked.
     pub plain_bytes: u64,
+    /// No row of it lies in this block or a later one; `None`: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<u32>,
 }
 
 /// One database of a saveset, as one snapshot saw it.
@@ -95,6 +98,10 @@ pub struct ManifestDraft {
     pub warnings: Vec<String>,
     /// What was left out, and why.
     pub skipped: Vec<SkippedObject>,
+    /// Bytes that were read from the databases, unpacked: a DELTA reads less than it holds. `None`: not
+    /// told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_read: Option<u64>,
 }
 
 /// A saveset's table of contents.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flow::FlowError;
-use model::{Blame, Fault as _, Retry, RunType};
+use model::{Blame, Fault as _, Retry};
 use testkit::memory_engine::{MemoryFault, Stage, Trouble};
 use testkit::{Fault, Operation, Rule, Times};
 use tokio_util::sync::CancellationToken;
@@ -273,16 +273,6 @@ async fn a_run_that_was_declared_dead_meanwhile_cannot_commit() {
     let error = failed(run.await.unwrap());
     assert_eq!(error.code(), "saveset-gone", "{error}");
     rig.assert_nothing_is_left().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delta_is_refused_and_not_made_as_something_else() {
-    let rig = Rig::with_a_shop().await;
-    let mut input = rig.backup_input("7.1");
-    input.run_type = RunType::Delta;
-    let run = flow::backup(input, |_| async { Ok(()) }, CancellationToken::new());
-    assert_eq!(failed(run.await).code(), "not-built-yet");
-    assert_eq!(rig.engine.count(Stage::OpenSource), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@ mod bounds;
 mod cancel_backup;
 mod cancel_restore;
 mod crash;
+mod delta;
 mod random_tables;
 mod restore_failures;
 mod rig;

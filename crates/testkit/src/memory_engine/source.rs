@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use model::{
-    BlockIndex, BlockRange, BlockWriter, CancelOnDrop, ClosingFacts, DictionaryPart, FRAME_BYTES,
-    ObjectName, ObjectType, Outcome, Phase, PieceSink, RowFormat, SavesetObject, SegmentRead,
-    SegmentReader, SegmentTask, Source, SourcePlan, SourceRequest, TablePlan,
+    Basis, BlockIndex, BlockRange, BlockWriter, CancelOnDrop, ChangedBlocks, ChangedBlocksSource,
+    ClosingFacts, DictionaryPart, FRAME_BYTES, ObjectName, ObjectType, Outcome, Phase, PieceSink,
+    RowFormat, SavesetObject, SegmentRead, SegmentReader, SegmentTask, Source, SourcePlan,
+    SourceRequest, TablePlan,
 };
 use serde_json::json;
 
-use super::database::{Blocks, MemoryDatabase, Schema, written};
+use super::database::{MemoryDatabase, MemoryTable, Schema, now, written};
 use super::script::{Stage, Stop, Trouble};
-use super::{Alive, MemoryFault, Shared};
+use super::{Alive, Knows, MemoryFault, Shared};
 
 /// A copy of the database as it was when it was opened.
 pub(super) struct MemorySource {
@@ -24,6 +25,8 @@ pub(super) struct MemorySource {
     request: SourceRequest,
     /// Its living ones.
     readers: Arc<AtomicUsize>,
+    /// Every change that it sees was made before.
+    time: u64,
 }
 
 impl MemorySource {
@@ -56,6 +59,7 @@ impl MemorySource {
             request.progress.warning(warning.clone());
         }
         Ok(MemorySource {
+            time: now(),
             shared: shared.clone(),
             name,
             database: Arc::new(database),
@@ -74,10 +78,14 @@ impl MemorySource {
         }
     }
 
-    fn tasks(&self) -> Vec<SegmentTask> {
+    /// Tasks for the tables of which nothing in the base holds.
+    fn tasks(&self, basis: &[Basis]) -> Vec<SegmentTask> {
         let step = self.shared.settings.lock().unwrap().blocks_per_segment;
         let mut tasks = Vec::new();
-        for (table, blocks) in self.database.tables.values().enumerate() {
+        for (table, MemoryTable { blocks, .. }) in self.database.tables.values().enumerate() {
+            if !matches!(basis.get(table), None | Some(Basis::Nothing { .. })) {
+                continue;
+            }
             let Some((&last, _)) = blocks.last_key_value() else {
                 continue;
             };
@@ -96,6 +104,50 @@ impl MemorySource {
         }
         tasks.sort_by_key(|task| std::cmp::Reverse(task.estimated_bytes));
         tasks
+    }
+
+    /// What of the base holds, as the test lets it know.
+    fn basis(&self) -> Vec<Basis> {
+        let Some(base) = &self.request.base else {
+            return Vec::new();
+        };
+        let knows = self.shared.settings.lock().unwrap().knows.clone();
+        let time = base.facts.0["time"].as_u64().unwrap_or(0);
+        let tables = self.database.tables.iter();
+        let basis = tables.map(|(name, table)| {
+            let mut before = base.tables.iter();
+            let before = before.position(|before| before.name.last() == name);
+            let Some(place) = before.filter(|_| table.is_of(time)) else {
+                return Basis::Nothing {
+                    why: "the base has another table".to_owned(),
+                };
+            };
+            let extent = table.extent();
+            let (mut blocks, holds) = table.changed_since(time);
+            match knows.get(name).unwrap_or(&Knows::Exactly) {
+                Knows::Exactly => {}
+                Knows::TooMuch(every) => blocks.extend((0..extent.blocks).step_by(*every)),
+                Knows::Nothing => {
+                    return Basis::Compare {
+                        base: place,
+                        extent,
+                    };
+                }
+                Knows::NoBase => {
+                    return Basis::Nothing {
+                        why: "it was told so".to_owned(),
+                    };
+                }
+            }
+            blocks.remove_range(extent.blocks..);
+            Basis::Changed {
+                base: place,
+                blocks,
+                holds,
+                extent,
+            }
+        });
+        basis.collect()
     }
 
     fn objects(&self) -> Vec<SavesetObject> {
@@ -140,19 +192,33 @@ impl Source for MemorySource {
             shape: "1".to_owned(),
             facts: json!({ "kind": "table" }),
         });
+        let basis = self.basis();
+        let compares = basis
+            .iter()
+            .any(|basis| matches!(basis, Basis::Compare { .. }));
+        let changed_blocks = self.request.base.as_ref().map(|_| match compares {
+            true => ChangedBlocks {
+                source: ChangedBlocksSource::Hash,
+                why: Some("a test said so".to_owned()),
+            },
+            false => ChangedBlocks {
+                source: ChangedBlocksSource::WalSummary,
+                why: None,
+            },
+        });
         Ok(SourcePlan {
             tables: tables.collect(),
             objects: self.objects(),
-            tasks: self.tasks(),
-            basis: Vec::new(),
-            changed_blocks: None,
+            tasks: self.tasks(&basis),
+            basis,
+            changed_blocks,
         })
     }
 
     async fn reader(&mut self) -> Outcome<Box<dyn SegmentReader>> {
         self.shared.script.arrive(Stage::Reader).await?;
         Ok(Box::new(MemoryReader {
-            tables: self.database.tables.values().cloned().collect(),
+            database: self.database.clone(),
             stop: Stop::default(),
             alive: Alive::new(&self.shared, |shared| &shared.readers, &self.readers),
         }))
@@ -170,7 +236,8 @@ impl Source for MemorySource {
             return Err(MemoryFault::Law("finish while a reader lives".to_owned()).into());
         }
         let streams = self.request.streams;
-        Ok(ClosingFacts(json!({ "version": 1, "streams": streams })))
+        let facts = json!({ "version": 1, "streams": streams, "time": self.time });
+        Ok(ClosingFacts(facts))
     }
 }
 
@@ -190,7 +257,7 @@ impl Read for Part {
 }
 
 struct MemoryReader {
-    tables: Vec<Blocks>,
+    database: Arc<MemoryDatabase>,
     stop: Stop,
     alive: Alive,
 }
@@ -207,8 +274,9 @@ impl SegmentReader for MemoryReader {
             None => task.blocks.contains(block),
         };
         let mut writer = BlockWriter::new(&mut pieces, task.patch.as_deref());
-        let blocks = &self.tables[task.table];
-        for (block, rows) in blocks.iter().filter(|(block, _)| asked(**block)) {
+        let table = self.database.tables.values().nth(task.table);
+        let blocks = table.iter().flat_map(|table| &table.blocks);
+        for (block, rows) in blocks.filter(|(block, _)| asked(**block)) {
             for row in rows {
                 writer.row(*block, written(row))?;
                 let length = u32::try_from(row.len()).expect("a row of a test");

@@ -9,7 +9,7 @@ use model::{
     RestoreRequest, RowStream, Scope, SegmentLoader, ServerExecutionId, StepReport, Target,
 };
 
-use super::database::{Blocks, MemoryDatabase, Schema};
+use super::database::{MemoryDatabase, MemoryTable, Schema};
 use super::script::{Stage, Trouble};
 use super::{Alive, MemoryFault, Shared};
 
@@ -116,7 +116,7 @@ impl Target for MemoryTarget {
         let mut made = MemoryDatabase::new().ddl(&schema.ddl);
         for table in schema.tables {
             if let Some(name) = self.new_name(&table) {
-                made.tables.insert(name, Blocks::new());
+                made.tables.insert(name, MemoryTable::new());
             }
         }
         for earlier in &self.request.earlier {
@@ -235,11 +235,11 @@ impl SegmentLoader for MemoryLoader {
         let rows = parse(&bytes).ok_or_else(|| MemoryFault::NoRows(table.to_owned()))?;
         let count = rows.len() as u64 - u64::from(fewer);
         let mut working = shared.working.lock().unwrap();
-        let blocks = working
+        let loaded = working
             .get_mut(&self.working)
             .and_then(|database| database.tables.get_mut(table))
             .ok_or_else(|| MemoryFault::Law(format!("load before prepare: {table}")))?;
-        if blocks.insert(task.blocks.start, rows).is_some() {
+        if !loaded.load(task.blocks.start, rows) {
             let law = format!("{table}, {}, is loaded twice", task.blocks);
             return Err(MemoryFault::Law(law).into());
         }

@@ -259,6 +259,7 @@ pub fn draft(
         sheet: Some(sheet_ref),
         rows: sheet.rows(),
         plain_bytes: sheet.plain_bytes(),
+        end: None,
     };
     ManifestDraft {
         run_type: RunType::Full,
@@ -273,6 +274,7 @@ pub fn draft(
         end: Moment::from_micros(2_000_000),
         warnings: Vec::new(),
         skipped: Vec::new(),
+        bytes_read: None,
     }
 }
 
