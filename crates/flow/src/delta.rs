@@ -567,8 +567,10 @@ fn without_base(read: Gathered) -> NextTable {
 impl Gathered {
     /// Adds what a task came to. A patch's index lists blocks in whose place something stands in the base.
     pub(crate) fn add(&mut self, ready: &Ready, index: &BlockIndex, entry: Option<SegmentEntry>) {
-        let filled = index.spans().iter().filter(|span| span.rows > 0);
-        let end = filled.last().map_or(0, |span| span.block.saturating_add(1));
+        let mut filled = index.spans().iter().filter(|span| span.rows > 0);
+        let end = filled
+            .next_back()
+            .map_or(0, |span| span.block.saturating_add(1));
         self.end = self.end.max(end);
         if ready.task.patch.is_none() {
             self.segments.extend(entry);

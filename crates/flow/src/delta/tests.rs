@@ -40,6 +40,8 @@ impl PieceSink for Kept {
 struct World {
     rows: Rows,
     blocks: u32,
+    /// The blocks that it had when it was largest.
+    most: u32,
     saveset: i64,
     /// What entries have, by the frame of their index.
     written: Vec<(BlockIndex, Vec<u8>)>,
@@ -55,6 +57,7 @@ impl World {
         let mut world = World {
             rows,
             blocks,
+            most: 0,
             saveset: 0,
             written: Vec::new(),
             sheet: TableSheet::default(),
@@ -167,6 +170,7 @@ impl World {
     /// Reads the tasks, and puts the next sheet together.
     fn read(&mut self, from_base: FromBase, tasks: Vec<Ready>) {
         self.saveset += 1;
+        self.most = self.most.max(self.blocks);
         let mut gathered = Gathered::default();
         for ready in &tasks {
             let mut sink = Kept::default();
@@ -250,8 +254,12 @@ impl World {
             (self.size.rows, self.size.plain_bytes),
             (rows, all.len() as u64)
         );
-        let filled = self.rows.iter().filter(|(_, rows)| !rows.is_empty());
-        assert!(filled.last().is_none_or(|(block, _)| *block < self.end));
+        let mut filled = self.rows.iter().filter(|(_, rows)| !rows.is_empty());
+        assert!(
+            filled
+                .next_back()
+                .is_none_or(|(block, _)| *block < self.end)
+        );
         let patches = &self.sheet.patches;
         let mut savesets: Vec<SavesetId> = patches.iter().map(|patch| patch.saveset).collect();
         assert!(savesets.is_sorted());
@@ -276,7 +284,7 @@ impl World {
         );
         let segments = self.sheet.segments.len();
         assert!(
-            segments <= 4 + 3 * self.blocks as usize / 8,
+            segments <= 4 + 3 * self.most as usize / 8,
             "{segments} segments"
         );
     }

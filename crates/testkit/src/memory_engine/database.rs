@@ -58,7 +58,8 @@ pub(super) fn now() -> u64 {
 }
 
 impl MemoryTable {
-    pub(super) fn new() -> Self {
+    /// An empty one.
+    pub(super) fn made_now() -> Self {
         MemoryTable {
             made: tick(),
             ..MemoryTable::default()
@@ -144,7 +145,7 @@ impl MemoryDatabase {
             let block = u32::try_from(number / rows_per_block.max(1)).expect("a block's number");
             blocks.entry(block).or_default().push(row);
         }
-        let mut table = MemoryTable::new();
+        let mut table = MemoryTable::made_now();
         for (block, rows) in blocks {
             table.write(block, rows);
         }
@@ -155,7 +156,9 @@ impl MemoryDatabase {
     /// Writes a block of a table: what stood there is gone. Tables that are not there are made.
     pub fn write(&mut self, table: &str, block: u32, rows: Vec<Vec<u8>>) {
         let table = self.tables.entry(table.to_owned());
-        table.or_insert_with(MemoryTable::new).write(block, rows);
+        table
+            .or_insert_with(MemoryTable::made_now)
+            .write(block, rows);
     }
 
     /// A table loses this block and all behind it.

@@ -116,7 +116,7 @@ impl Target for MemoryTarget {
         let mut made = MemoryDatabase::new().ddl(&schema.ddl);
         for table in schema.tables {
             if let Some(name) = self.new_name(&table) {
-                made.tables.insert(name, MemoryTable::new());
+                made.tables.insert(name, MemoryTable::made_now());
             }
         }
         for earlier in &self.request.earlier {
