@@ -371,7 +371,7 @@ fn change(world: &mut World, step: &Step) -> Change {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn after_any_changes_the_sheet_with_its_patches_is_the_table(

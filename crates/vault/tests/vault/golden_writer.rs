@@ -198,6 +198,7 @@ impl Run {
         let number = self.writer.execution().execution.get();
         let at = |seconds: i64| Moment::from_micros((number * 3_600 + seconds) * 1_000_000 + 123);
         let draft = ManifestDraft {
+            bytes_read: None,
             run_type: match base {
                 Some(_) => RunType::Delta,
                 None => RunType::Full,
@@ -271,6 +272,7 @@ impl Table {
     fn listed(&self) -> ManifestTable {
         let sum = |of: fn(&SheetRef) -> u64| self.written.as_ref().map_or(0, of);
         ManifestTable {
+            end: None,
             plan: TablePlan {
                 name: self.name.clone(),
                 format: self.format,
