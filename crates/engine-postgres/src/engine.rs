@@ -34,6 +34,9 @@ pub struct PostgresOptions {
     /// servers may restore into one PostgreSQL and count to the same number. Letters and digits; the
     /// first eight are used.
     pub node: Option<String>,
+    /// Who looks on.
+    #[cfg(feature = "rules-out")]
+    pub onlooker: Option<std::sync::Arc<dyn crate::Onlooker>>,
 }
 
 /// PostgreSQL, versions 14 to 18.
@@ -109,6 +112,8 @@ impl Engine for PostgresEngine {
             choice,
             tool_directories: self.options.tool_directories.clone(),
             progress: request.progress,
+            #[cfg(feature = "rules-out")]
+            onlooker: self.options.onlooker.clone(),
         };
         let pulse = Pulse::of(&wanted.endpoint, &wanted.application_name);
         let source = pulse.during(PostgresSource::open(wanted)).await?;

@@ -37,6 +37,8 @@ mod holdings;
 mod inventory;
 mod large_objects;
 mod locks;
+#[cfg(feature = "rules-out")]
+mod onlooker;
 mod pulse;
 mod restore;
 mod sequences;
@@ -53,3 +55,5 @@ pub use changed::take_out;
 pub use engine::{PostgresEngine, PostgresOptions};
 pub use error::PostgresError;
 pub use holdings::{Holding, drop_database, first_free_name, holdings};
+#[cfg(feature = "rules-out")]
+pub use onlooker::{Onlooker, Step};

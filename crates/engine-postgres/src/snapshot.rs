@@ -34,9 +34,19 @@ pub(crate) struct Wanted {
     pub online: bool,
     pub tool_directories: Vec<PathBuf>,
     pub progress: Arc<dyn Progress>,
+    #[cfg(feature = "rules-out")]
+    pub onlooker: Option<Arc<dyn crate::Onlooker>>,
 }
 
 impl Wanted {
+    /// A test may look on here.
+    #[cfg(feature = "rules-out")]
+    pub async fn looked_on(&self, step: crate::Step) {
+        if let Some(onlooker) = &self.onlooker {
+            onlooker.at(step).await;
+        }
+    }
+
     /// What the locks keep out.
     fn strength(&self) -> Strength {
         match self.online {
@@ -193,7 +203,13 @@ impl Opening<'_> {
             |strength| locks::statements(self.tables, self.large_objects, strength, self.timeout);
         let strength = self.wanted.strength();
         self.session.run(&lock(strength), LOCKING).await?;
+        #[cfg(feature = "rules-out")]
+        self.wanted.looked_on(crate::Step::Locked).await;
         let id = self.export().await?;
+        #[cfg(feature = "rules-out")]
+        if let Some(onlooker) = &self.wanted.onlooker {
+            onlooker.in_snapshot(self.session.raw()?).await;
+        }
         let mut inventory = Inventory::read(self.session).await?;
         let taken = Taken::read(self.session, &self.wanted.choice).await?;
         let seen = &inventory.tables;

@@ -60,6 +60,7 @@ pub struct ServerBuilder {
     tcp: bool,
     fresh: bool,
     durable: bool,
+    in_memory: bool,
 }
 
 impl ServerBuilder {
@@ -93,15 +94,27 @@ impl ServerBuilder {
         self
     }
 
+    /// With its files in memory, where the machine has a file system for that: waiting for a disk is left
+    /// out. A crash of the server loses the same as elsewhere.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
     /// Starts it and waits until it takes connections.
     pub fn start(self) -> Server {
         let installation = Installation::of(self.version);
         let account = Account::needed();
         // Not TMPDIR: a socket's whole path must fit into 107 bytes.
+        let memory = Path::new("/dev/shm");
+        let place = match self.in_memory && memory.is_dir() {
+            true => memory,
+            false => Path::new("/tmp"),
+        };
         let home = tempfile::Builder::new()
             .prefix("bs")
-            .tempdir_in("/tmp")
-            .expect("a directory in /tmp can be made")
+            .tempdir_in(place)
+            .expect("a directory for a server can be made")
             .keep();
         let watchdog = Watchdog::over(&home);
         if let Some(account) = account {
@@ -159,6 +172,7 @@ impl Server {
             tcp: false,
             fresh: false,
             durable: false,
+            in_memory: false,
         }
     }
 

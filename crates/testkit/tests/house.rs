@@ -33,6 +33,11 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["model"]),
+    // Nobody depends on it: it plays the product against real servers.
+    (
+        "torture",
+        &["engine-postgres", "flow", "model", "testkit", "vault"],
+    ),
 ];
 
 /// What code must not say, and what to do instead.

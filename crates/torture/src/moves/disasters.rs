@@ -1,0 +1,95 @@
+//! What happens to servers: copies of volumes, lost summaries, other settings.
+
+use crate::{Rig, Trouble, World};
+
+impl World {
+    pub(super) fn keep_volume(&mut self) -> Result<(), Trouble> {
+        // A crash leaves work for the recovery, and loses what was not waited for.
+        match self.dice.chance(50) {
+            true => self.restart(Rig::keep_volume)?,
+            false => self.crash(Rig::keep_volume)?,
+        }
+        self.kept = true;
+        Ok(())
+    }
+
+    pub(super) async fn set_back(&mut self, promote: bool) -> Result<(), Trouble> {
+        if !self.kept {
+            return self.keep_volume();
+        }
+        self.restart(|rig| {
+            rig.set_volume_back()?;
+            match promote {
+                true => rig.promote(),
+                false => Ok(()),
+            }
+        })?;
+        // It goes on as if nothing had happened, often beyond where it was.
+        for _ in 0..self.dice.between(0, 4) {
+            match self.dice.below(4) {
+                0 => self.insert().await,
+                1 => self.hold_a_write().await,
+                2 => self.say_one("CHECKPOINT").await,
+                _ => self.update(false).await,
+            }
+        }
+        if self.dice.chance(50) {
+            self.catch_up().await;
+        }
+        Ok(())
+    }
+
+    /// WAL that is about nothing, so that the server's place passes those that were noted before.
+    async fn catch_up(&mut self) {
+        let hand = self.free();
+        let megabytes = self.dice.between(1, 4);
+        let filler = format!(
+            "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 100000))
+             FROM generate_series(1, {megabytes}0)"
+        );
+        self.say(hand, &filler).await;
+    }
+
+    pub(super) fn remove_summaries(&mut self) -> Result<(), Trouble> {
+        let (newest, of) = (self.dice.below(3), *self.dice.pick(&[1, 1, 2, 1000]));
+        let removed = self.rig.remove_summaries(newest, of)?;
+        self.tell(format!(
+            "{removed} summaries are removed, all but the newest {newest}"
+        ));
+        Ok(())
+    }
+
+    pub(super) async fn minimal(&mut self) -> Result<(), Trouble> {
+        let minimal = [
+            ("wal_level", "minimal"),
+            ("max_wal_senders", "0"),
+            ("summarize_wal", "off"),
+        ];
+        self.restart(|rig| rig.settle(&minimal))?;
+        for _ in 0..self.dice.between(1, 3) {
+            match self.dice.below(4) {
+                0 => self.refill().await,
+                1 => self.rewrite().await,
+                2 => self.insert().await,
+                _ => self.update(false).await,
+            }
+        }
+        let usual = [
+            ("wal_level", "replica"),
+            ("max_wal_senders", "10"),
+            ("summarize_wal", "on"),
+        ];
+        match self.dice.chance(50) {
+            true => self.restart(|rig| rig.settle(&usual)),
+            false => self.crash(|rig| rig.settle(&usual)),
+        }
+    }
+
+    pub(super) async fn unsummarized(&mut self) -> Result<(), Trouble> {
+        self.restart(|rig| rig.settle(&[("summarize_wal", "off")]))?;
+        for _ in 0..self.dice.between(1, 3) {
+            self.update(false).await;
+        }
+        self.restart(|rig| rig.settle(&[("summarize_wal", "on")]))
+    }
+}
