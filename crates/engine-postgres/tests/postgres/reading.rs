@@ -18,7 +18,7 @@ pub fn engine(server: &Server) -> PostgresEngine {
     PostgresEngine::new(PostgresOptions {
         tool_directories: vec![server.tools_dir().to_owned()],
         lock_patience: None,
-        node: None,
+        ..PostgresOptions::default()
     })
 }
 
@@ -78,7 +78,7 @@ impl<'a> Reading<'a> {
         let engine = PostgresEngine::new(PostgresOptions {
             tool_directories: vec![self.server.tools_dir().to_owned()],
             lock_patience: self.lock_patience,
-            node: None,
+            ..PostgresOptions::default()
         });
         engine.open_source(&connection, request).await
     }

@@ -136,7 +136,7 @@ async fn open(server: &Server) -> Outcome<Box<dyn Source>> {
     let engine = PostgresEngine::new(PostgresOptions {
         tool_directories: vec![server.tools_dir().to_owned()],
         lock_patience: None,
-        node: None,
+        ..PostgresOptions::default()
     });
     let request = SourceRequest {
         selection: DatabaseSelection::whole(ObjectName::one("shop")),
