@@ -217,6 +217,9 @@ pub(crate) struct LargeObjectFacts {
     pub grants: Option<Vec<Grant>>,
     /// Its comment.
     pub comment: Option<String>,
+    /// `SECURITY LABEL ON LARGE OBJECT`: provider and label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_labels: Vec<(String, String)>,
 }
 
 /// A sequence's value.

@@ -12,7 +12,7 @@ use crate::error::PostgresError;
 use crate::facts::LargeObjectFacts;
 use crate::session::Session;
 
-/// Writes owner, grants and comment of each, one JSON object a line, ordered by OID. There may be
+/// Writes owner, grants, comment and labels of each, one JSON object a line, ordered by OID. There may be
 /// millions: they go through one by one.
 pub(crate) async fn facts(session: &Session) -> Result<NamedTempFile, PostgresError> {
     let doing = "reading large objects";
@@ -28,11 +28,21 @@ pub(crate) async fn facts(session: &Session) -> Result<NamedTempFile, PostgresEr
             owner: row.get(1),
             grants: grants(row.get(2))?,
             comment: row.get(3),
+            security_labels: labels(row.get(4))?,
         };
         write_line(&mut file, &facts)?;
     }
     file.flush().map_err(failed)?;
     Ok(file)
+}
+
+fn labels(json: Option<String>) -> Result<Vec<(String, String)>, PostgresError> {
+    let labels = json.map(|json| serde_json::from_str(&json)).transpose();
+    let labels = labels.map_err(|e| PostgresError::Protocol {
+        doing: "reading the labels of a large object".into(),
+        what: e.to_string(),
+    })?;
+    Ok(labels.unwrap_or_default())
 }
 
 /// Appends one value as a line of JSON.

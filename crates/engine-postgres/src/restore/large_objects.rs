@@ -26,7 +26,7 @@ pub(super) async fn make(session: &Session, dictionary: &Dictionary) -> Result<(
     Ok(())
 }
 
-/// Owners, grants and comments.
+/// Owners, grants, comments and labels.
 pub(super) async fn hand_over(
     session: &Session,
     dictionary: &Dictionary,
@@ -49,6 +49,13 @@ pub(super) fn statements(object: &LargeObjectFacts, decisions: &Decisions) -> Ve
     let mut statements = Vec::new();
     if let Some(comment) = &object.comment {
         statements.push(format!("COMMENT ON {what} IS {}", literal(comment)));
+    }
+    // Only the owner may: before it is another one.
+    for (provider, label) in &object.security_labels {
+        let (provider, label) = (ident(provider), literal(label));
+        statements.push(format!(
+            "SECURITY LABEL FOR {provider} ON {what} IS {label}"
+        ));
     }
     if !decisions.owners_left_out.contains(&object.owner) {
         statements.push(format!("ALTER {what} OWNER TO {}", ident(&object.owner)));

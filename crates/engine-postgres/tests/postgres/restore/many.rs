@@ -12,6 +12,46 @@ use super::drive::{load, open, restore};
 use super::round_trip::similar;
 use super::saved::Saved;
 
+/// A restore of many databases makes one after the other and publishes all at the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_waits_for_others_holds_no_connection() {
+    let server = Server::version(17).start();
+    server.least_rights_role();
+    server.psql("postgres", ROLES);
+    server.psql(
+        "shop",
+        "SET ROLE app; CREATE SCHEMA s; CREATE TABLE s.item (id int PRIMARY KEY);
+         INSERT INTO s.item SELECT generate_series(1, 1000)",
+    );
+    let saved = Saved::by_source(&server, "shop").await;
+    let request = saved.request("copy", Arc::new(RecordedProgress::new()));
+    let mut target = open(&server, request).await.unwrap();
+    let none_is_open = async |after: &str| {
+        let ours = "SELECT string_agg(application_name || ' in ' || datname || ': ' || query, '; ')
+                      FROM pg_stat_activity WHERE application_name LIKE 'backstay%'";
+        let mut found = String::new();
+        for _ in 0..50 {
+            found = server.psql("postgres", ours);
+            if found.trim().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("after {after}: {found}");
+    };
+    target.findings().await.unwrap();
+    none_is_open("findings").await;
+    target.prepare().await.unwrap();
+    load(&mut *target, &saved).await.unwrap();
+    none_is_open("load").await;
+    target.build(2).await.unwrap();
+    target.postscript().await.unwrap();
+    none_is_open("postscript").await;
+    target.publish().await.unwrap();
+    let count = server.psql("copy", "SELECT count(*) FROM s.item");
+    assert_eq!(count.trim(), "1000");
+}
+
 const ROLES: &str = "CREATE ROLE app; CREATE ROLE clerk; CREATE ROLE reader;
     GRANT app, clerk TO backstay_restore; CREATE DATABASE shop OWNER app";
 

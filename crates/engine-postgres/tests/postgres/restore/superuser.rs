@@ -183,7 +183,9 @@ async fn a_label_whose_provider_is_not_there_is_told_and_ends_nothing() {
     // No provider comes with the servers of the tests: its label is written as it would write it.
     server.psql(
         "shop",
-        "INSERT INTO pg_seclabel VALUES ('s.item'::regclass, 'pg_class'::regclass, 0, 'some provider', 'it''s; secret')",
+        "SET ROLE app; SELECT lo_create(4711); RESET ROLE;
+         INSERT INTO pg_seclabel VALUES ('s.item'::regclass, 'pg_class'::regclass, 0, 'some provider', 'it''s; secret'),
+                                        (4711, 'pg_largeobject'::regclass, 0, 'some provider', 'of bytes')",
     );
     let saved = Saved::by_source(&server, "shop").await;
     let restored = super::drive::restore(&server, &saved, |_| (), "copy")
@@ -191,12 +193,14 @@ async fn a_label_whose_provider_is_not_there_is_told_and_ends_nothing() {
         .unwrap();
     assert_eq!(restored.errors, [""; 0]);
     let warnings = restored.progress.warnings();
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(
-        warnings[0]
-            .contains("SECURITY LABEL FOR \"some provider\" ON TABLE s.item IS 'it''s; secret'"),
-        "{warnings:?}"
-    );
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for label in [
+        "TABLE s.item IS 'it''s; secret'",
+        "LARGE OBJECT 4711 IS 'of bytes'",
+    ] {
+        let told = format!("SECURITY LABEL FOR \"some provider\" ON {label}");
+        assert!(warnings.iter().any(|w| w.contains(&told)), "{warnings:?}");
+    }
     assert_eq!(server.psql("copy", "SELECT count(*) FROM s.item"), "1000");
 }
 
