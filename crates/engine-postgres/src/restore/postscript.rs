@@ -46,7 +46,7 @@ pub(super) async fn run(
         .errors
         .extend(fill_all(&session, &views, progress).await?);
     if !request.skip_statistics {
-        statistics::bring_back(&session, dictionary, decisions, progress).await?;
+        statistics::bring_back(destination, &session, dictionary, decisions, request).await?;
     }
     session.close().await;
     let made = event_triggers(dictionary, decisions).await?;

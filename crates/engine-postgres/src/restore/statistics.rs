@@ -1,7 +1,11 @@
 //! The planner's statistics: those that the dump holds (PostgreSQL 18 and newer), else ANALYZE.
 
-use model::Progress;
+use std::sync::{Mutex, PoisonError};
 
+use futures::future::{join_all, try_join_all};
+use model::{Progress, RestoreRequest};
+
+use super::destination::Destination;
 use super::dictionary::Dictionary;
 use super::fault::RestoreError;
 use super::findings::Decisions;
@@ -12,26 +16,30 @@ use crate::session::Session;
 /// The first server that takes the statistics of a dump.
 const TAKEN_SINCE: u32 = 18;
 
-/// How many tables one ANALYZE is about.
+/// How many tables one ANALYZE is about at most.
 const BATCH: usize = 200;
 
 const DOING: &str = "gathering the planner's statistics";
 
-/// Brings them back, or gathers them.
+/// Brings them back, or gathers them over as many sessions as there are streams.
 pub(super) async fn bring_back(
+    destination: &Destination,
     session: &Session,
     dictionary: &Dictionary,
     decisions: &Decisions,
-    progress: &dyn Progress,
+    request: &RestoreRequest,
 ) -> Result<(), RestoreError> {
+    let progress = &*request.progress;
     let entries: Vec<&Entry> = dictionary.statistics().collect();
     let held = !entries.is_empty() && decisions.server_major >= TAKEN_SINCE;
     if held && restore(dictionary, entries, progress).await? {
         let missing = include_str!("../../sql/tables_without_statistics_18.sql");
-        return analyze(session, missing, progress).await;
+        let tables = names(session, missing).await?;
+        return analyze(destination, session, &tables, request).await;
     }
     let all = include_str!("../../sql/tables_to_analyze_14.sql");
-    analyze(session, all, progress).await?;
+    let tables = names(session, all).await?;
+    analyze(destination, session, &tables, request).await?;
     let far = include_str!("../../sql/tables_partly_foreign_14.sql");
     let far = names(session, far).await?;
     if !far.is_empty() {
@@ -64,18 +72,47 @@ async fn restore(
     Ok(errors.is_empty())
 }
 
-/// Gathers them, many tables at a time. A table whose own expressions fail, in an index or in
-/// extended statistics, costs nothing but its statistics.
+/// Gathers them: `session` and others take tables until none is left. The tables that take longest come
+/// first.
 async fn analyze(
+    destination: &Destination,
     session: &Session,
-    tables: &str,
-    progress: &dyn Progress,
+    tables: &[String],
+    request: &RestoreRequest,
 ) -> Result<(), RestoreError> {
-    let tables = names(session, tables).await?;
-    analyze_all(session, &tables, progress).await
+    let progress = &*request.progress;
+    let streams = request.streams.clamp(1, tables.len().max(1));
+    // One that cannot be opened, for the server is full, makes it slower and not worse.
+    let others = join_all((1..streams).map(|_| destination.inside())).await;
+    let others: Vec<Session> = others.into_iter().filter_map(Result::ok).collect();
+    // So many times as many batches as streams keep all of them busy to the end.
+    let batch = (tables.len() / (4 * streams)).clamp(1, BATCH);
+    let waiting = Mutex::new(tables.chunks(batch));
+    let all = std::iter::once(session).chain(&others);
+    try_join_all(all.map(|session| {
+        let waiting = &waiting;
+        let next = move || {
+            waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next()
+        };
+        async move {
+            while let Some(some) = next() {
+                analyze_all(session, some, progress).await?;
+            }
+            Ok::<(), RestoreError>(())
+        }
+    }))
+    .await?;
+    for session in others {
+        session.close().await;
+    }
+    Ok(())
 }
 
-/// As [`analyze`], of these tables, as SQL writes their names.
+/// Gathers those of these tables, as SQL writes their names, many at a time. A table whose own
+/// expressions fail, in an index or in extended statistics, costs nothing but its statistics.
 pub(super) async fn analyze_all(
     session: &Session,
     tables: &[String],
