@@ -131,10 +131,10 @@ impl CopyFrames {
     }
 
     /// Takes the next bytes.
-    pub(crate) fn feed(
+    pub(crate) fn feed<R: RowBytes>(
         &mut self,
         chunk: &[u8],
-        rows: &mut dyn RowBytes,
+        rows: &mut R,
     ) -> Result<Fed, FrameError> {
         let mut at = 0;
         while at < chunk.len() {
@@ -191,11 +191,11 @@ impl CopyFrames {
 
     /// A message's type and length are known; takes what is there of a row at once, mostly all of
     /// it. Answers the bytes of `rest` that it took.
-    fn begin_message(
+    fn begin_message<R: RowBytes>(
         &mut self,
         head: [u8; 5],
         rest: &[u8],
-        rows: &mut dyn RowBytes,
+        rows: &mut R,
     ) -> Result<usize, FrameError> {
         let kind = head[0];
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
@@ -230,11 +230,11 @@ impl CopyFrames {
     }
 
     /// The front of a CopyData message is complete; `have` may hold more of the message.
-    fn front(
+    fn front<R: RowBytes>(
         &mut self,
         have: &[u8],
         body: usize,
-        rows: &mut dyn RowBytes,
+        rows: &mut R,
     ) -> Result<(), FrameError> {
         if self.trailer {
             return Err(FrameError::Protocol("rows behind the end of a COPY".into()));
@@ -256,11 +256,11 @@ impl CopyFrames {
     }
 
     /// `None`: a header or a trailer, no row.
-    fn binary_front(
+    fn binary_front<R: RowBytes>(
         &mut self,
         have: &[u8],
         body: usize,
-        rows: &mut dyn RowBytes,
+        rows: &mut R,
     ) -> Result<Option<Front>, FrameError> {
         let mut used = 0;
         if self.first_row {
@@ -303,11 +303,11 @@ impl CopyFrames {
         }))
     }
 
-    fn text_front(
+    fn text_front<R: RowBytes>(
         &mut self,
         have: &[u8],
         body: usize,
-        rows: &mut dyn RowBytes,
+        rows: &mut R,
     ) -> Result<Front, FrameError> {
         let wrong = || FrameError::Protocol("a line that does not begin with a ctid".into());
         let end = have[..FRONT.min(have.len())]
@@ -330,9 +330,9 @@ impl CopyFrames {
         })
     }
 
-    fn count(
+    fn count<R: RowBytes>(
         &mut self,
-        rows: &mut dyn RowBytes,
+        rows: &mut R,
         block: u32,
         bytes: usize,
     ) -> Result<(), FrameError> {

@@ -125,12 +125,12 @@ impl CopyReader {
     }
 
     /// Sends one statement and follows its answer to the end.
-    fn ask(
+    fn ask<R: RowBytes>(
         &mut self,
         statement: &str,
         doing: &str,
         frames: CopyFrames,
-        rows: &mut dyn RowBytes,
+        rows: &mut R,
     ) -> Outcome<CopyEnd> {
         if !self.idle {
             return Err(PostgresError::Misuse {
@@ -159,11 +159,11 @@ impl CopyReader {
         Ok(end)
     }
 
-    fn follow(
+    fn follow<R: RowBytes>(
         &mut self,
         doing: &str,
         mut frames: CopyFrames,
-        rows: &mut dyn RowBytes,
+        rows: &mut R,
     ) -> Outcome<CopyEnd> {
         let pending = std::mem::take(&mut self.pending);
         match frames.feed(&pending, rows) {
