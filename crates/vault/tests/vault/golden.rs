@@ -1,8 +1,8 @@
 //! Golden vaults: one of each version of the format, written once. Every release reads them all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +17,13 @@ use crate::sample::{Keys, memory, objects, put};
 
 const MOST_BYTES: usize = 300_000;
 
+/// For each version the BLAKE3 of `files.txt`, `content.txt` and `README.md`, in this order.
+const WRITTEN: &[&str] = &["d97e10f4e182d9fece941591545ec9bb36689bb10c21995b3ed78a2467fd49b9"];
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
+}
+
 /// A golden vault with what stands beside it.
 struct Golden {
     objects: BTreeMap<String, Bytes>,
@@ -25,9 +32,36 @@ struct Golden {
     files: String,
     /// The digest of everything that can be read.
     content: String,
+    /// Its keys, and what it is.
+    readme: String,
 }
 
 impl Golden {
+    fn read(version: u64) -> Golden {
+        let folder = testdata().join(format!("v{version}"));
+        let text = |name: &str| {
+            let path = folder.join(name);
+            let text = fs::read_to_string(&path);
+            text.unwrap_or_else(|error| {
+                panic!(
+                    "there is no golden vault of format {version} ({}: {error}); \
+                     testdata/README.md says how it is written",
+                    path.display()
+                )
+            })
+        };
+        let readme = text("README.md");
+        let mut objects = BTreeMap::new();
+        files_below(&folder.join("vault"), "", &mut objects);
+        Golden {
+            objects,
+            keys: keys_in(&readme),
+            files: text("files.txt"),
+            content: text("content.txt"),
+            readme,
+        }
+    }
+
     async fn store(&self) -> Arc<dyn ObjectStore> {
         let store = memory();
         for (path, body) in &self.objects {
@@ -137,19 +171,64 @@ async fn write(folder: &Path) {
     }
 }
 
-/// What is written now has something of everything, and passes the same test.
+#[tokio::test]
+async fn every_version_of_the_format_has_a_golden_vault_that_reads_as_when_it_was_written() {
+    for version in 1..=FORMAT {
+        let golden = Golden::read(version);
+        let beside = [&golden.files, &golden.content, &golden.readme].map(String::as_str);
+        let written = blake3::hash(beside.concat().as_bytes()).to_hex();
+        let known = WRITTEN.get(version as usize - 1);
+        assert_eq!(
+            known,
+            Some(&written.as_str()),
+            "version {version} in WRITTEN"
+        );
+        golden.check().await;
+    }
+    covers_the_format(&Golden::read(FORMAT));
+}
+
+#[test]
+fn nothing_else_lies_beside_the_golden_vaults() {
+    let names = |folder: &Path| -> BTreeSet<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        entries.map(|e| name(e).into_string().unwrap()).collect()
+    };
+    let versions = (1..=FORMAT).map(|version| format!("v{version}"));
+    let all: BTreeSet<String> = versions.clone().chain(["README.md".to_owned()]).collect();
+    assert_eq!(names(&testdata()), all);
+    for version in versions {
+        let beside = ["README.md", "content.txt", "files.txt", "vault"];
+        let beside = beside.map(str::to_owned).into();
+        assert_eq!(names(&testdata().join(version)), beside);
+    }
+}
+
+/// What is written now has something of everything, and passes the same test. With `BACKSTAY_WRITE_GOLDEN`
+/// it stays, as the golden vault of a new version: see `testdata/README.md`.
 #[tokio::test]
 async fn what_a_golden_vault_is_written_by_works_and_covers_the_format() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path()).await;
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = match std::env::var_os("BACKSTAY_WRITE_GOLDEN") {
+        Some(_) => testdata().join(format!("v{FORMAT}")),
+        None => temporary.path().join("v"),
+    };
+    let shown = folder.display();
+    assert!(
+        !folder.exists(),
+        "{shown} is there: a golden vault is never written anew"
+    );
+    write(&folder).await;
     let mut written = BTreeMap::new();
-    files_below(&folder.path().join("vault"), "", &mut written);
-    let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    files_below(&folder.join("vault"), "", &mut written);
+    let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let golden = Golden {
         objects: written,
         keys: keys_in(&text("README.md")),
         files: text("files.txt"),
         content: text("content.txt"),
+        readme: text("README.md"),
     };
     golden.check().await;
     covers_the_format(&golden);

@@ -198,7 +198,7 @@ impl Run {
         let number = self.writer.execution().execution.get();
         let at = |seconds: i64| Moment::from_micros((number * 3_600 + seconds) * 1_000_000 + 123);
         let draft = ManifestDraft {
-            bytes_read: None,
+            bytes_read: base.map(|base| 1_000 + base as u64),
             run_type: match base {
                 Some(_) => RunType::Delta,
                 None => RunType::Full,
@@ -271,8 +271,10 @@ impl Database {
 impl Table {
     fn listed(&self) -> ManifestTable {
         let sum = |of: fn(&SheetRef) -> u64| self.written.as_ref().map_or(0, of);
+        let filled = self.blocks.iter().filter(|(_, block)| block.rows > 0);
+        let last = filled.map(|(block, _)| *block).max();
         ManifestTable {
-            end: None,
+            end: last.map(|last| last + 1),
             plan: TablePlan {
                 name: self.name.clone(),
                 format: self.format,
