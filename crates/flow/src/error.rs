@@ -361,6 +361,8 @@ impl Fault for FlowError {
         match self {
             FlowError::Failed { fault, .. } => fault.retry(),
             FlowError::Io { .. } | FlowError::ShuttingDown => Retry::Later,
+            // Without that base: as a FULL backup.
+            FlowError::BaseDamaged { .. } => Retry::NewAttempt,
             // Another attempt must not begin before the vault has said what became of this one.
             FlowError::Unmarked { .. } => Retry::Later,
             FlowError::LeftBehind { first, .. } => first.retry(),

@@ -4,13 +4,18 @@
 use std::collections::BTreeMap;
 
 use model::{
-    BlockIndex, BlockWriter, ClosingFacts, FRAME_BYTES, Layer, LayerId, ObjectName, Outcome,
-    PieceSink, RowFormat, SavesetId, overlay,
+    BlockIndex, BlockRange, BlockSet, BlockWriter, Extent, FRAME_BYTES, Layer, LayerId, ObjectName,
+    Outcome, Patching, PieceSink, RowFormat, SavesetId, SegmentTask, TablePlan, overlay,
 };
 use proptest::prelude::*;
-use vault::{ContentHash, FrameRun, PackId};
+use vault::{ContentHash, FrameRun, ManifestTable, PackId, SegmentEntry, TableSheet, TableSize};
 
-use super::rules::{GENERATIONS, OldPatch};
+use super::next_table::less;
+use super::rules::{
+    BaseTable, GENERATIONS, Next, OldPatch, Part, in_segments, overlapping, patches_over,
+};
+use super::task::within;
+use super::under::{Indexed, Under, size, under};
 use super::*;
 
 /// Rows by block.
@@ -125,7 +130,7 @@ impl World {
                 name: ObjectName::one("t"),
                 format: RowFormat::Binary,
                 shape: "1".to_owned(),
-                facts: ClosingFacts(serde_json::Value::Null).0,
+                facts: serde_json::Value::Null,
             },
             sheet: None,
             rows: self.size.rows,
@@ -371,7 +376,7 @@ fn change(world: &mut World, step: &Step) -> Change {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn after_any_changes_the_sheet_with_its_patches_is_the_table(

@@ -11,6 +11,8 @@ mod cancel_backup;
 mod cancel_restore;
 mod crash;
 mod delta;
+mod delta_failures;
+mod delta_history;
 mod random_tables;
 mod restore_failures;
 mod rig;

@@ -172,6 +172,18 @@ impl Rig {
         vault
     }
 
+    /// The same vault, of which nothing is known yet, through the store with its faults.
+    pub async fn vault_again(&self) -> Vault {
+        let store: Arc<dyn ObjectStore> = Arc::new(self.store.clone());
+        let vault = Vault::open(store, Unlock::SiteKey(&self.site_key));
+        let vault = vault.await.unwrap().with_limits(StoreLimits {
+            tries: 1,
+            ..StoreLimits::default()
+        });
+        vault.own(&"server-1".parse().unwrap()).await.unwrap();
+        vault
+    }
+
     /// What stands in the place of each saveset.
     pub async fn states(&self) -> BTreeMap<SavesetId, SavesetState> {
         self.store.heal();
