@@ -14,7 +14,10 @@ use crate::progress::WrittenNotes;
 use crate::savesets::put_saveset;
 use crate::sites::{insert_site, site_record};
 use crate::stored::{as_i64, id_from, to_json};
-use crate::{Catalog, CatalogError, Notes, ProgressSnapshot, SavesetRecord, SiteKeys, SiteRecord};
+use crate::{
+    Catalog, CatalogError, ChangedIn, Notes, Origin, ProgressSnapshot, SavesetRecord, SiteKeys,
+    SiteRecord,
+};
 
 /// A site as its vault tells of it.
 #[derive(Debug, Clone)]
@@ -59,6 +62,10 @@ pub struct AdoptedSaveset {
     pub detail: String,
     /// Bytes read from the database.
     pub bytes_read: u64,
+    /// With the id of the parent where it was made.
+    pub origin: Origin,
+    /// DELTA: how changed blocks were found.
+    pub changed_blocks: Vec<ChangedIn>,
     /// What the execution had to say.
     pub notes: Notes,
 }
@@ -109,7 +116,13 @@ impl Catalog {
         }
         for saveset in &adoption.savesets {
             let record = renumbered.record(site, &saveset.record);
-            insert_execution(&mut tx, saveset, &record, &adoption.definition).await?;
+            let parent = saveset.origin.parent_execution.filter(|parent| {
+                // A number that is not adopted may be another's here.
+                let mut all = adoption.savesets.iter();
+                all.any(|other| other.record.execution_id == *parent)
+            });
+            let parent = parent.map(|parent| renumbered.execution(parent));
+            insert_execution(&mut tx, saveset, &record, parent, &adoption.definition).await?;
             put_saveset(&mut tx, &record).await?;
         }
         let record = site_record(&mut tx, site).await?;
@@ -213,15 +226,17 @@ async fn insert_execution(
     tx: &mut Connection,
     saveset: &AdoptedSaveset,
     record: &SavesetRecord,
+    parent: Option<ExecutionId>,
     site: &SiteDefinition,
 ) -> Result<(), CatalogError> {
     sqlx::query(
         "INSERT INTO execution (
              execution_id, site_id, job_id, job_name, job_type, backup_mechanism, site_type,
              priority, run_type, status, status_detail, queued_at, start_time, end_time, order_time,
-             attempt, claimed_saveset, saveset_id, backup_set_size, bytes_read, bytes_stored)
+             attempt, claimed_saveset, saveset_id, backup_set_size, bytes_read, bytes_stored,
+             parent_execution, made_with, changed_blocks)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 5, $8, $9, $10, $11, $11, $12, $11, $13, $14, $14,
-             $15, $16, $17)",
+             $15, $16, $17, $18, $19, $20)",
     )
     .bind(record.execution_id.get())
     .bind(site.site_id.as_str())
@@ -240,6 +255,12 @@ async fn insert_execution(
     .bind(as_i64(record.backup_set_size))
     .bind(as_i64(saveset.bytes_read))
     .bind(as_i64(record.bytes_stored))
+    .bind(parent.map(ExecutionId::get))
+    .bind(&saveset.origin.made_with)
+    .bind(to_json(
+        "how changed blocks were found",
+        &saveset.changed_blocks,
+    )?)
     .execute(&mut *tx)
     .await?;
     let said = ProgressSnapshot {

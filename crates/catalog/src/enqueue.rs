@@ -12,7 +12,7 @@ use crate::idempotency::KeyedRequest;
 use crate::jobs::{insert_job, job_record};
 use crate::savesets::usable_saveset;
 use crate::sites::site_record;
-use crate::stored::{id_from, to_json};
+use crate::stored::{id_from, to_json, word_from};
 use crate::{Catalog, CatalogError};
 
 /// The `order_time` of an execution while it is QUEUED: before everything that has started.
@@ -218,9 +218,16 @@ pub(crate) async fn requeue(
         Err(CatalogError::NoJob { .. }) => return Ok(None),
         other => other?,
     };
+    let asked: Option<String> =
+        sqlx::query_scalar("SELECT asked_run_type FROM execution WHERE execution_id = $1")
+            .bind(dead.execution_id.get())
+            .fetch_one(&mut *tx)
+            .await?;
+    let asked = asked.map(|word| word_from("run type", &word)).transpose()?;
     let new = NewExecution {
         target_site: dead.target_site,
-        run_type: dead.run_type,
+        // Not what it had become: whatever forced that is looked at again.
+        run_type: asked,
         detail: detail.to_owned(),
         requeue_of: Some(dead.execution_id),
         ..NewExecution::of(dead.site_id, dead.job_id)
@@ -245,8 +252,9 @@ async fn insert_execution(
         "INSERT INTO execution (
              execution_id, site_id, job_id, job_name, job_type, backup_mechanism, site_type,
              priority, target_site, run_type, parent_execution, requeue_of, status, status_detail,
-             queued_at, order_time, saveset_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'QUEUED', $13, $14, $15, $16)",
+             queued_at, order_time, saveset_id, asked_run_type)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'QUEUED', $13, $14, $15, $16,
+             $10)",
     )
     .bind(id)
     .bind(new.site_id.as_str())

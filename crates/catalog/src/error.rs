@@ -121,14 +121,16 @@ pub enum CatalogError {
         /// Which one.
         saveset: SavesetId,
     },
-    /// A restore reads it.
-    #[error("saveset {saveset} of site {site} is being restored by execution {execution}")]
+    /// A restore reads it, or a backup builds on it.
+    #[error(
+        "saveset {saveset} of site {site} is in use: execution {execution} restores it or builds on it"
+    )]
     SavesetInUse {
         /// Its site.
         site: SiteId,
         /// Which one.
         saveset: SavesetId,
-        /// The restore.
+        /// The restore or the backup.
         execution: ExecutionId,
     },
     /// One verification of a saveset at a time.

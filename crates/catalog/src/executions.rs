@@ -7,7 +7,7 @@ use model::{
 
 use crate::database::Connection;
 use crate::stored::{as_u64, from_json, id_from, maybe_id, maybe_moment, site_from, word_from};
-use crate::{Catalog, CatalogError, PhaseRecord};
+use crate::{Catalog, CatalogError, ChangedIn, PhaseRecord};
 
 /// One run of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +32,14 @@ pub struct Execution {
     pub priority: u8,
     /// What it became; while QUEUED, what was asked for.
     pub run_type: Option<RunType>,
+    /// BACKUP: why it became that, as the beginning of a sentence; `None` before its start.
+    pub run_reason: Option<String>,
     /// RESTORE: the backup that it restores. DELTA: the backup that it builds on.
     pub parent_execution: Option<ExecutionId>,
+    /// DELTA: the saveset that it builds on.
+    pub base_saveset: Option<SavesetId>,
+    /// DELTA: how changed blocks were found in each database, once it has succeeded.
+    pub changed_blocks: Vec<ChangedIn>,
     /// The execution that died and whose work it does again.
     pub requeue_of: Option<ExecutionId>,
     /// What it is.
@@ -108,7 +114,10 @@ pub(crate) struct ExecutionRow {
     site_type: String,
     priority: i64,
     run_type: Option<String>,
+    run_reason: Option<String>,
     parent_execution: Option<i64>,
+    base_saveset: Option<i64>,
+    changed_blocks: String,
     requeue_of: Option<i64>,
     status: String,
     status_detail: String,
@@ -134,8 +143,8 @@ macro_rules! select_executions {
     ($rest:literal) => {
         concat!(
             "SELECT e.execution_id, e.site_id, e.target_site, e.job_id, e.job_name, e.job_type,
-                    e.backup_mechanism, e.site_type, e.priority, e.run_type, e.parent_execution,
-                    e.requeue_of, e.status, e.status_detail, e.queued_at, e.start_time, e.end_time,
+                    e.backup_mechanism, e.site_type, e.priority, e.run_type, e.run_reason,
+                    e.parent_execution, e.base_saveset, e.changed_blocks, e.requeue_of, e.status, e.status_detail, e.queued_at, e.start_time, e.end_time,
                     e.order_time, e.attempt, e.saveset_id, e.claimed_saveset,
                     (v.deleted_at IS NOT NULL) AS is_saveset_deleted,
                     (v.is_retained IS TRUE AND v.deleted_at IS NULL) AS is_saveset_retained,
@@ -172,7 +181,10 @@ impl ExecutionRow {
             priority: u8::try_from(self.priority)
                 .map_err(|_| CatalogError::Damaged(format!("{} is no priority", self.priority)))?,
             run_type,
+            run_reason: self.run_reason,
             parent_execution: maybe_id(self.parent_execution)?,
+            base_saveset: maybe_id(self.base_saveset)?,
+            changed_blocks: from_json("how changed blocks were found", &self.changed_blocks)?,
             requeue_of: maybe_id(self.requeue_of)?,
             status: word_from("status", &self.status)?,
             status_detail: self.status_detail,

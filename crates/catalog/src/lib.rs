@@ -34,6 +34,8 @@
 //! engine is below.
 
 mod adopt;
+mod attempts;
+mod beats;
 mod catalog;
 mod database;
 mod enqueue;
@@ -58,6 +60,7 @@ mod transitions;
 mod verifications;
 
 pub use adopt::{Adopted, AdoptedJob, AdoptedSaveset, Adoption};
+pub use attempts::{Attempt, Begun, ChangedIn, Origin, changed_blocks_source};
 pub use catalog::Catalog;
 pub use enqueue::{Enqueued, EnqueuedRestore, NewExecution};
 pub use error::CatalogError;

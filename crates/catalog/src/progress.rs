@@ -60,8 +60,23 @@ impl Catalog {
         attempt: u32,
         run_type: Option<RunType>,
     ) -> Result<bool, CatalogError> {
-        let execution = leased.execution.execution_id.get();
         let mut tx = self.database().begin().await?;
+        let held = self.reset(&mut tx, leased, attempt, run_type).await?;
+        if held {
+            tx.commit().await?;
+        }
+        Ok(held)
+    }
+
+    /// Forgets what the attempt before has told. `false`: the lease is lost.
+    pub(crate) async fn reset(
+        &self,
+        tx: &mut Connection,
+        leased: &Leased,
+        attempt: u32,
+        run_type: Option<RunType>,
+    ) -> Result<bool, CatalogError> {
+        let execution = leased.execution.execution_id.get();
         let changed = sqlx::query(
             "UPDATE execution
              SET attempt = $1, run_type = COALESCE($2, run_type), claimed_saveset = NULL,
@@ -83,7 +98,6 @@ impl Catalog {
             .bind(execution)
             .execute(&mut *tx)
             .await?;
-        tx.commit().await?;
         Ok(true)
     }
 

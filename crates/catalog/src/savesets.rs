@@ -5,7 +5,7 @@ use model::{ExecutionId, JobId, Moment, RunType, SavesetId, SiteId};
 use crate::database::Connection;
 use crate::sites::check_version;
 use crate::stored::{as_i64, as_u64, id_from, maybe_id, site_from, word_from};
-use crate::verifications::VerificationRow;
+use crate::verifications::{VerificationRow, VerificationStatus, remember};
 use crate::{Catalog, CatalogError, Execution, Page, Rows, Verification};
 
 /// What a successful backup has left.
@@ -202,6 +202,28 @@ impl Catalog {
         Ok(self.savesets(site, Some(job), Page::All).await?.rows)
     }
 
+    /// A run has found that a saveset cannot be read. It is known as damaged until a verification finds
+    /// it sound that looked at everything.
+    pub async fn mark_damaged(
+        &self,
+        site: &SiteId,
+        saveset: SavesetId,
+    ) -> Result<(), CatalogError> {
+        let mut tx = self.database().begin().await?;
+        let now = self.now().as_micros();
+        remember(
+            &mut tx,
+            site,
+            saveset,
+            VerificationStatus::Failed,
+            true,
+            now,
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Whether the site has a saveset, or had one: then its vault must be there.
     pub async fn has_savesets(&self, site: &SiteId) -> Result<bool, CatalogError> {
         let savesets: i64 = sqlx::query_scalar("SELECT count(*) FROM saveset WHERE site_id = $1")
@@ -251,7 +273,8 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::NoSaveset`], [`CatalogError::SavesetRetained`],
-    /// [`CatalogError::SavesetInUse`] while a restore of it has not ended.
+    /// [`CatalogError::SavesetInUse`] while a restore of it, or a backup that builds on it, has not
+    /// ended.
     pub async fn condemn_saveset(
         &self,
         site: &SiteId,
@@ -265,16 +288,17 @@ impl Catalog {
                 saveset,
             });
         }
-        let restore: Option<i64> = sqlx::query_scalar(
+        let reader: Option<i64> = sqlx::query_scalar(
             "SELECT min(execution_id) FROM execution
-             WHERE site_id = $1 AND saveset_id = $2 AND job_type = 'RESTORE'
-               AND status IN ('QUEUED', 'RUNNING', 'ABORTING')",
+             WHERE site_id = $1 AND status IN ('QUEUED', 'RUNNING', 'ABORTING')
+               AND ((job_type = 'RESTORE' AND saveset_id = $2)
+                    OR (job_type = 'BACKUP' AND base_saveset = $2))",
         )
         .bind(site.as_str())
         .bind(saveset.get())
         .fetch_one(&mut *tx)
         .await?;
-        if let Some(execution) = maybe_id(restore)? {
+        if let Some(execution) = maybe_id(reader)? {
             return Err(CatalogError::SavesetInUse {
                 site: site.clone(),
                 saveset,

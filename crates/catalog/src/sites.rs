@@ -94,6 +94,23 @@ impl Catalog {
         })
     }
 
+    /// The sites that have an active backup job.
+    pub async fn active_sites(&self) -> Result<Vec<SiteRecord>, CatalogError> {
+        let rows: Vec<SiteRow> = sqlx::query_as(
+            "SELECT document, version, created_at,
+                    EXISTS (SELECT 1 FROM site_secret s
+                            WHERE s.site_id = site.site_id AND s.name = 'password') AS has_password
+             FROM site
+             WHERE EXISTS (SELECT 1 FROM job j
+                           WHERE j.site_id = site.site_id AND j.job_type = 'BACKUP'
+                             AND j.is_active AND j.deleted_at IS NULL)
+             ORDER BY site_id",
+        )
+        .fetch_all(self.database().read())
+        .await?;
+        rows.into_iter().map(SiteRow::into_record).collect()
+    }
+
     /// Changes a site. `expected` is the version that the caller has seen; `None` changes any.
     ///
     /// # Errors
@@ -195,8 +212,9 @@ pub(crate) async fn insert_site(
 }
 
 async fn forget(tx: &mut Connection, site: &SiteId) -> Result<(), CatalogError> {
-    const STATEMENTS: [&str; 8] = [
+    const STATEMENTS: [&str; 9] = [
         "DELETE FROM verification WHERE of_site = $1",
+        "DELETE FROM beat WHERE site_id = $1",
         "DELETE FROM idempotency WHERE site_id = $1",
         "DELETE FROM saveset WHERE site_id = $1",
         "DELETE FROM execution_notes WHERE execution_id IN

@@ -11,7 +11,9 @@ use crate::executions::execution_record;
 use crate::progress::WrittenNotes;
 use crate::savesets::put_made_saveset;
 use crate::stored::{as_i64, from_json, to_json, word_from};
-use crate::{Catalog, CatalogError, Leased, PhaseRecord, ProgressSnapshot, SavesetRecord};
+use crate::{
+    Catalog, CatalogError, ChangedIn, Leased, PhaseRecord, ProgressSnapshot, SavesetRecord,
+};
 
 /// How an execution ends, and what it leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Ending {
     pub backup_set_size: u64,
     /// New bytes in the vault.
     pub bytes_stored: u64,
+    /// See [`Execution::changed_blocks`](crate::Execution::changed_blocks).
+    pub changed_blocks: Vec<ChangedIn>,
     /// The last state of the run; `None`: as it was saved last. Its `detail` is not looked at.
     pub progress: Option<ProgressSnapshot>,
 }
@@ -43,6 +47,7 @@ impl Ending {
             saveset: None,
             backup_set_size: 0,
             bytes_stored: 0,
+            changed_blocks: Vec::new(),
             progress: None,
         }
     }
@@ -213,6 +218,7 @@ async fn end(
              order_time = COALESCE(start_time, $3), phases = $4,
              run_type = COALESCE($5, run_type), backup_set_size = $6, bytes_stored = $7,
              bytes_read = COALESCE($8, bytes_read), saveset_id = COALESCE($9, saveset_id),
+             changed_blocks = $13,
              lease_owner = NULL, lease_until = NULL, lease_epoch = lease_epoch + 1
          WHERE execution_id = $10 AND status = $11 AND lease_epoch = $12",
     )
@@ -233,6 +239,10 @@ async fn end(
     .bind(execution.get())
     .bind(from.to_string())
     .bind(before.lease_epoch)
+    .bind(to_json(
+        "how changed blocks were found",
+        &ending.changed_blocks,
+    )?)
     .execute(&mut *tx)
     .await?;
     if changed.rows_affected() != 1 {

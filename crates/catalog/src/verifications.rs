@@ -269,7 +269,7 @@ impl Catalog {
 
 /// A saveset that was found damaged stays so until a verification that looked as closely finds it
 /// sound: as after its vault was mended from a copy.
-async fn remember(
+pub(crate) async fn remember(
     tx: &mut Connection,
     site: &SiteId,
     saveset: SavesetId,

@@ -30,10 +30,7 @@ impl Jobs {
     ) -> Result<ExecutionId, JobsError> {
         let record = self.inner.catalog.job(site, job).await?;
         match record.definition.job_type {
-            JobType::Backup => {
-                self.execute_backup(site, job, &request, record.definition.backup_type)
-                    .await
-            }
+            JobType::Backup => self.execute_backup(site, job, &request).await,
             JobType::Restore => self.execute_restore(record, request).await,
         }
     }
@@ -43,11 +40,7 @@ impl Jobs {
         site: &SiteId,
         job: JobId,
         request: &ExecuteRequest,
-        default: RunType,
     ) -> Result<ExecutionId, JobsError> {
-        if request.run_type.unwrap_or(default) == RunType::Delta {
-            return Err(JobsError::NotBuiltYet("run_type DELTA"));
-        }
         let queued = NewExecution {
             site_id: site.clone(),
             job_id: job,

@@ -24,7 +24,9 @@
 
 mod abort;
 mod adopt;
+mod beats;
 mod browse;
+mod build_on;
 mod connect;
 mod error;
 mod execute;
@@ -77,6 +79,10 @@ pub struct Settings {
     pub look_for_sweeps: Duration,
     /// How patient it is with the stores of vaults.
     pub store_limits: vault::StoreLimits,
+    /// How often it is looked whether a site's minute has come to beat.
+    pub look_for_beats: Duration,
+    /// How long one site is waited for when it is to beat.
+    pub beat_limit: Duration,
 }
 
 impl Default for Settings {
@@ -87,6 +93,8 @@ impl Default for Settings {
             lease: Duration::from_secs(60),
             look_for_sweeps: Duration::from_secs(60),
             store_limits: vault::StoreLimits::default(),
+            look_for_beats: Duration::from_secs(5),
+            beat_limit: Duration::from_secs(10),
         }
     }
 }
@@ -114,6 +122,8 @@ struct Inner {
     vaults: Mutex<HashMap<SiteId, (i64, vault::Vault)>>,
     /// When each vault was swept last by this server.
     swept: std::sync::Mutex<HashMap<SiteId, Moment>>,
+    /// When each site was last asked for a beat.
+    beaten: std::sync::Mutex<HashMap<SiteId, beats::Asked>>,
     preparations: prepare::Preparations,
     verifications: verify::Verifications,
     /// Held by the one adoption: two of one vault would both find it free.
@@ -162,6 +172,7 @@ impl Jobs {
                 streams: std::sync::Mutex::default(),
                 vaults: Mutex::default(),
                 swept: std::sync::Mutex::default(),
+                beaten: std::sync::Mutex::default(),
                 preparations,
                 verifications: verify::Verifications::default(),
                 adopting: Mutex::default(),

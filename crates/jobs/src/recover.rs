@@ -13,6 +13,7 @@ use fail::fail_point;
 use model::{Blame, ExecutionStatus, Fault, JobType, RunEvent, SavesetId};
 use vault::{DeadOrAlive, SavesetState, VaultError};
 
+use crate::build_on::changed_in;
 use crate::run_backup::record_of;
 use crate::{Inner, Jobs, JobsError, words};
 
@@ -119,15 +120,20 @@ impl Inner {
             };
             self.catalog.record_saveset(&record).await?;
             fail_point!("recovery::its-saveset-is-recorded");
+            let reason = execution.run_reason.iter();
+            let reason = reason
+                .map(|reason| format!("{reason}. "))
+                .collect::<String>();
+            let detail = format!(
+                "{reason}The server stopped right after the saveset was committed; it is in the vault"
+            );
             let ending = Ending {
                 run_type: Some(record.run_type),
                 saveset: Some(record.saveset_id),
                 backup_set_size: record.backup_set_size,
                 bytes_stored: record.bytes_stored,
-                ..Ending::because(
-                    event,
-                    "The server stopped right after the saveset was committed; it is in the vault",
-                )
+                changed_blocks: changed_in(&saveset),
+                ..Ending::because(event, detail)
             };
             self.catalog.settle(id, &ending, None).await?;
             return Ok(());

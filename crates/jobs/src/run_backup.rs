@@ -3,20 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Ending, JobRecord, Leased, SavesetRecord, SiteRecord};
+use catalog::{Attempt, Begun, Ending, JobRecord, Leased, SavesetRecord, SiteRecord};
 use fail::fail_point;
+use flow::FlowError;
 use model::{
-    Blame, DatabaseSelection, Fault, Parent, Progress, Retry, RunEvent, RunType, SavesetId,
+    Blame, DatabaseSelection, Fault, Parent, Progress, Retry, RunEvent, SavesetId,
     ServerExecutionId, SiteId,
 };
 use tokio_util::sync::CancellationToken;
 use vault::{DeadOrAlive, Manifest, Saveset, Vault};
 
+use crate::build_on::{Candidate, Course, changed_in, how_found};
 use crate::connect::unless_cancelled;
 use crate::report::Report;
-use crate::rules::run_type::{Asked, decide};
+use crate::rules::run_type::Flaw;
 use crate::words::sentence;
 use crate::{Inner, JobsError, words};
+
+/// What all attempts of a backup have in common.
+struct BackupRun<'a> {
+    leased: &'a Leased,
+    site: &'a SiteRecord,
+    job: &'a JobRecord,
+    vault: &'a Vault,
+    report: &'a Arc<Report>,
+    cancel: &'a CancellationToken,
+}
 
 impl Inner {
     /// Runs a backup to its end. When a run begins anew (locks were busy, the schema changed), a
@@ -34,45 +46,16 @@ impl Inner {
             .job(&execution.site_id, execution.job_id)
             .await?;
         let vault = unless_cancelled(cancel, self.vault(&site)).await?;
-        let (run_type, reason) = decide(Asked {
-            run_type: execution.run_type.unwrap_or(job.definition.backup_type),
-            has_base: self.catalog.has_savesets(&execution.site_id).await?,
-        });
         let started = self.clock.now();
-        let mut attempt = 1;
-        let saveset = loop {
-            if !self
-                .catalog
-                .set_attempt(leased, attempt, Some(run_type))
-                .await?
-            {
-                return Err(JobsError::LeaseLost(execution.execution_id));
-            }
-            fail_point!("jobs::an-attempt-has-begun");
-            let id = ServerExecutionId {
-                execution: execution.execution_id,
-                attempt,
-            };
-            let input = self
-                .backup_input(&site, &job, id, run_type, vault.clone(), report.clone())
-                .await?;
-            match self.attempt(input, leased, &vault, cancel).await {
-                Ok(saveset) => break saveset,
-                Err(error)
-                    if (error.retry() == Retry::NewAttempt || is_gone(&job, &error))
-                        && attempt < self.settings.attempts
-                        && !cancel.is_cancelled() =>
-                {
-                    report.begin_anew();
-                    report.note(format!(
-                        "attempt {attempt} began anew: {}",
-                        sentence(&error)
-                    ));
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-            }
+        let run = BackupRun {
+            leased,
+            site: &site,
+            job: &job,
+            vault: &vault,
+            report,
+            cancel,
         };
+        let (saveset, reason) = self.all_attempts(&run).await?;
         let keep = job.definition.no_of_retention_copies;
         let record = record_of(&saveset, &site.definition.site_id);
         fail_point!("jobs::a-saveset-is-committed");
@@ -88,13 +71,85 @@ impl Inner {
         .await;
         self.save_catalog_rows(&site, &vault, execution.execution_id, &**report)
             .await;
-        Ok(self.backup_done(
-            &saveset,
-            &record,
-            report,
-            reason,
-            self.clock.now().since(started),
-        ))
+        let took = self.clock.now().since(started);
+        Ok(backup_done(&saveset, &record, report, &reason, took))
+    }
+
+    /// Attempts until one has committed: its saveset, and why it became what it is.
+    async fn all_attempts(
+        self: &Arc<Self>,
+        run: &BackupRun<'_>,
+    ) -> Result<(Saveset, String), JobsError> {
+        let execution = &run.leased.execution;
+        let asked = execution.run_type;
+        let (mut number, mut found_out) = (1, None);
+        loop {
+            let databases = self.selected(run.site, run.job, &**run.report).await?;
+            let candidate = Candidate {
+                site: run.site,
+                job: run.job,
+                vault: run.vault,
+                run_type: asked.unwrap_or(run.job.definition.backup_type),
+                databases: &databases,
+                found_out: found_out.as_ref(),
+            };
+            let course = unless_cancelled(run.cancel, self.course(&candidate)).await?;
+            match self.begin(run, number, &course).await? {
+                Begun::Yes => {}
+                // Deleted since it was looked at: now another one is the newest, or none.
+                Begun::BaseGone => continue,
+                Begun::LeaseLost => return Err(JobsError::LeaseLost(execution.execution_id)),
+            }
+            fail_point!("jobs::an-attempt-has-begun");
+            let base = course.base.as_ref().map(Saveset::id);
+            let reason = course.decision.reason.clone();
+            let input = self
+                .backup_input(run, number, course, databases.clone())
+                .await?;
+            let error = match self.attempt(input, run.leased, run.vault, run.cancel).await {
+                Ok(saveset) => return Ok((saveset, reason)),
+                Err(error) => error,
+            };
+            if run.cancel.is_cancelled() {
+                return Err(error);
+            }
+            let flaw = match (&error, base) {
+                (JobsError::Flow(FlowError::BaseDamaged { fault, .. }), Some(base)) => {
+                    let flaw = self.flaw_of(&candidate, base, &**fault).await?;
+                    let what = Some(fault.sentence());
+                    // Whatever it is, nothing can be built on it now.
+                    Some((base, flaw.unwrap_or(Flaw::FailedItsCheck { what })))
+                }
+                _ => None,
+            };
+            let anew = error.retry() == Retry::NewAttempt || is_gone(run.job, &error);
+            let again = anew && number < self.settings.attempts;
+            if flaw.is_none() && !again {
+                return Err(error);
+            }
+            run.report.begin_anew();
+            run.report
+                .note(format!("attempt {number} began anew: {}", sentence(&error)));
+            number += 1;
+            found_out = flaw.or(found_out);
+        }
+    }
+
+    async fn begin(
+        &self,
+        run: &BackupRun<'_>,
+        number: u32,
+        course: &Course,
+    ) -> Result<Begun, JobsError> {
+        let decision = &course.decision;
+        let attempt = Attempt {
+            number,
+            run_type: decision.run_type,
+            reason: decision.reason.clone(),
+            base: decision.base,
+            made_with: serde_json::to_string(&course.made_with)?,
+        };
+        Ok(self.catalog.begin_attempt(run.leased, &attempt).await?)
     }
 
     /// One attempt. Where the store's answer to the commit stayed out, the vault is asked until it
@@ -152,38 +207,40 @@ impl Inner {
 
     async fn backup_input(
         &self,
-        site: &SiteRecord,
-        job: &JobRecord,
-        id: ServerExecutionId,
-        run_type: RunType,
-        vault: Vault,
-        report: Arc<Report>,
+        run: &BackupRun<'_>,
+        attempt: u32,
+        course: Course,
+        databases: Vec<DatabaseSelection>,
     ) -> Result<flow::BackupInput, JobsError> {
-        let definition = &site.definition;
+        let definition = &run.site.definition;
+        let job = run.job;
         let seconds = |n: u32| (n > 0).then(|| Duration::from_secs(u64::from(n)));
         Ok(flow::BackupInput {
             engine: self.registry.engine(definition.site_type)?,
-            connection: self.connection(site).await?,
-            databases: self.selected(site, job, &*report).await?,
+            connection: self.connection(run.site).await?,
+            databases,
             options: flow::BackupOptions {
                 online: job.definition.online,
                 streams: usize::try_from(definition.soft_limit).unwrap_or(usize::MAX),
-                server_execution_id: id,
+                server_execution_id: ServerExecutionId {
+                    execution: run.leased.execution.execution_id,
+                    attempt,
+                },
                 yield_to_ddl: seconds(job.definition.yield_to_ddl_seconds),
                 max_snapshot: seconds(definition.max_snapshot_minutes.saturating_mul(60)),
                 skip_without_rights: job.definition.continue_on_access_right_violation,
-                progress: report,
+                progress: run.report.clone(),
             },
-            vault,
+            vault: run.vault.clone(),
             job: flow::JobFacts {
                 job_id: job.job_id,
                 job_name: job.definition.name.clone(),
                 site_id: definition.site_id.clone(),
                 site_type: definition.site_type,
             },
-            run_type,
-            base: None,
-            beats: Vec::new(),
+            run_type: course.decision.run_type,
+            base: course.base,
+            beats: self.catalog.beats(&definition.site_id).await?,
             start: self.clock.now(),
             clock: self.clock.clone(),
             limits: self.site_streams(&definition.site_id, definition.hard_limit),
@@ -211,31 +268,37 @@ impl Inner {
         }
         Ok(selection.by_database(&live)?)
     }
+}
 
-    fn backup_done(
-        &self,
-        saveset: &Saveset,
-        record: &SavesetRecord,
-        report: &Report,
-        reason: &str,
-        took: Duration,
-    ) -> Ending {
-        let mut detail = format!("{reason}: {}", told(saveset.manifest(), record, took));
-        for note in report.notes() {
-            detail.push_str("; ");
-            detail.push_str(&note);
-        }
-        let event = match report.has_warnings() {
-            true => RunEvent::SucceedWithWarnings,
-            false => RunEvent::Succeed,
-        };
-        Ending {
-            run_type: Some(record.run_type),
-            saveset: Some(record.saveset_id),
-            backup_set_size: record.backup_set_size,
-            bytes_stored: record.bytes_stored,
-            ..Ending::because(event, detail)
-        }
+fn backup_done(
+    saveset: &Saveset,
+    record: &SavesetRecord,
+    report: &Report,
+    reason: &str,
+    took: Duration,
+) -> Ending {
+    let changed_blocks = changed_in(saveset);
+    let found = how_found(&changed_blocks);
+    let found = found.map_or_else(String::new, |found| format!(", {found}"));
+    let mut detail = format!(
+        "{reason}{found}: {}",
+        told(saveset.manifest(), record, took)
+    );
+    for note in report.notes() {
+        detail.push_str("; ");
+        detail.push_str(&note);
+    }
+    let event = match report.has_warnings() {
+        true => RunEvent::SucceedWithWarnings,
+        false => RunEvent::Succeed,
+    };
+    Ending {
+        run_type: Some(record.run_type),
+        saveset: Some(record.saveset_id),
+        backup_set_size: record.backup_set_size,
+        bytes_stored: record.bytes_stored,
+        changed_blocks,
+        ..Ending::because(event, detail)
     }
 }
 
@@ -249,7 +312,8 @@ fn is_gone(job: &JobRecord, error: &JobsError) -> bool {
 /// databases before it where they are several.
 fn told(manifest: &Manifest, record: &SavesetRecord, took: Duration) -> String {
     let contents = &manifest.contents;
-    let read: u64 = contents.tables().map(|table| table.plain_bytes).sum();
+    let of_tables = || contents.tables().map(|table| table.plain_bytes).sum();
+    let read = contents.bytes_read.unwrap_or_else(of_tables);
     let databases = match contents.databases.len() {
         1 => String::new(),
         several => format!("{}, ", words::count(several as u64, "database")),

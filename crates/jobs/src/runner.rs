@@ -25,6 +25,7 @@ impl Jobs {
         let mut at_work = JoinSet::new();
         let mut look = tokio::time::interval(LOOK_EVERY);
         tokio::spawn(self.inner.clone().sweep_daily(shutdown.clone()));
+        tokio::spawn(self.inner.clone().beat_each_minute(shutdown.clone()));
         while !shutdown.is_cancelled() {
             if let Err(error) = self.inner.take_all(&mut at_work).await {
                 tracing::error!(code = error.code(), "the queue cannot be read: {error}");

@@ -32,11 +32,17 @@ pub(crate) struct JobRow {
     pub(crate) definition: JobDefinition,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SavesetRow {
     pub(crate) saveset_id: SavesetId,
     pub(crate) job_id: JobId,
     pub(crate) execution_id: ExecutionId,
+    /// The execution whose saveset it was built on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_execution_id: Option<ExecutionId>,
+    /// What then decided what is stored, for whoever builds on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) made_with: Option<String>,
 }
 
 /// The newest rows in a vault that can be read, and after which execution they were written. What
@@ -122,6 +128,7 @@ impl Inner {
             .await?
             .rows;
         let savesets = self.catalog.savesets(id, None, Page::All).await?.rows;
+        let mut origins = self.catalog.origins(id).await?;
         let rows = SiteRows {
             format: FORMAT,
             site: site.definition.clone(),
@@ -139,10 +146,15 @@ impl Inner {
                 .collect(),
             savesets: savesets
                 .iter()
-                .map(|saveset| SavesetRow {
-                    saveset_id: saveset.saveset_id,
-                    job_id: saveset.job_id,
-                    execution_id: saveset.execution_id,
+                .map(|saveset| {
+                    let origin = origins.remove(&saveset.execution_id).unwrap_or_default();
+                    SavesetRow {
+                        saveset_id: saveset.saveset_id,
+                        job_id: saveset.job_id,
+                        execution_id: saveset.execution_id,
+                        parent_execution_id: origin.parent_execution,
+                        made_with: origin.made_with,
+                    }
                 })
                 .collect(),
         };

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString};
 
 use crate::{
-    Beat, ExportPlace, ObjectName, ObjectType, Outcome, RestoreRequest, SecretString, Source,
-    SourceRequest, Target,
+    Beat, ClosingFacts, ExportPlace, ObjectName, ObjectType, Outcome, RestoreRequest, SecretString,
+    Source, SourceRequest, Target,
 };
 
 /// The kind of a site's database system.
@@ -146,6 +146,17 @@ pub trait Engine: Send + Sync {
 
     /// Notes a place in the site's history for later deltas; `None`: this site has no use for it.
     async fn beat(&self, _connection: &Connection) -> Outcome<Option<Beat>> {
+        Ok(None)
+    }
+
+    /// Whether the database system was initialised anew since a source of this engine said `facts` at
+    /// its end, or another one answers in its place: how that shows, as a sentence's end. `None`: nothing
+    /// speaks for it.
+    async fn made_anew(
+        &self,
+        _connection: &Connection,
+        _facts: &ClosingFacts,
+    ) -> Outcome<Option<String>> {
         Ok(None)
     }
 

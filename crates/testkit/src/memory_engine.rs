@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use model::{
-    Blame, BrowsedObject, CheckReport, Connection, Credentials, Engine, Fault, MissingRight,
-    ObjectName, ObjectType, Obstacle, Outcome, Parent, RestoreRequest, Retry, SiteType,
-    SkippedObject, Source, SourceRequest, Target,
+    Beat, Blame, BrowsedObject, CheckReport, ClosingFacts, Connection, Credentials, Engine, Fault,
+    MissingRight, ObjectName, ObjectType, Obstacle, Outcome, Parent, RestoreRequest, Retry,
+    SiteType, SkippedObject, Source, SourceRequest, Target,
 };
 
 pub use database::{Contents, MemoryDatabase};
@@ -113,6 +113,9 @@ struct Settings {
     missing_rights: Vec<MissingRight>,
     /// By table.
     knows: BTreeMap<String, Knows>,
+    /// Who the database system is.
+    identity: u64,
+    beats: bool,
 }
 
 /// What a source knows of the blocks of a table that changed since the base.
@@ -144,6 +147,8 @@ impl MemoryEngine {
                     build_errors: Vec::new(),
                     missing_rights: Vec::new(),
                     knows: BTreeMap::new(),
+                    identity: 1,
+                    beats: false,
                 }),
                 script: Script::new(),
                 buffers: Mutex::default(),
@@ -177,6 +182,16 @@ impl MemoryEngine {
     pub fn knows(&self, table: &str, knows: Knows) {
         let mut settings = self.shared.settings.lock().unwrap();
         settings.knows.insert(table.to_owned(), knows);
+    }
+
+    /// The database system is another one from now on, whatever it holds.
+    pub fn make_anew(&self) {
+        self.shared.settings.lock().unwrap().identity += 1;
+    }
+
+    /// It has a use for beats from now on.
+    pub fn wants_beats(&self) {
+        self.shared.settings.lock().unwrap().beats = true;
     }
 
     /// What is in a database; `None` if there is none of that name.
@@ -354,6 +369,20 @@ impl Engine for MemoryEngine {
     ) -> Outcome<Box<dyn Source>> {
         self.shared.script.arrive(Stage::OpenSource).await?;
         Ok(Box::new(source::MemorySource::open(&self.shared, request)?))
+    }
+
+    /// The number of the call.
+    async fn beat(&self, _: &Connection) -> Outcome<Option<Beat>> {
+        self.shared.script.arrive(Stage::Beat).await?;
+        let wanted = self.shared.settings.lock().unwrap().beats;
+        let number = self.shared.script.count(Stage::Beat);
+        Ok(wanted.then(|| Beat(number.into())))
+    }
+
+    async fn made_anew(&self, _: &Connection, facts: &ClosingFacts) -> Outcome<Option<String>> {
+        let now = self.shared.settings.lock().unwrap().identity;
+        let before = facts.0["identity"].as_u64();
+        Ok((before != Some(now)).then(|| format!("its identity is {now}")))
     }
 
     async fn restore_permissions(

@@ -5,6 +5,7 @@
 mod concurrency;
 mod crash;
 mod data_directory;
+mod deltas;
 mod endings;
 mod executions;
 mod idempotency;

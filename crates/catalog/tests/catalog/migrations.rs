@@ -60,7 +60,7 @@ async fn an_older_catalog_is_copied_and_then_brought_up_to_date() {
         "the new tables are there"
     );
 
-    assert_eq!(copies(&data), [data.join("catalog.db.before-3")]);
+    assert_eq!(copies(&data), [data.join("catalog.db.before-4")]);
     let copy = outside(&copies(&data)[0]).await;
     let version: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
         .fetch_one(&copy)
@@ -79,10 +79,10 @@ async fn a_copy_that_was_cut_short_is_made_again() {
     let directory = tempfile::tempdir().unwrap();
     let data = crate::world::data_in(&directory);
     older_catalog(&data).await;
-    std::fs::write(data.join("catalog.db.before-3.unfinished"), "half a copy").unwrap();
+    std::fs::write(data.join("catalog.db.before-4.unfinished"), "half a copy").unwrap();
     let clock = std::sync::Arc::new(testkit::HandClock::at_time("2026-01-31T02:00:00Z"));
     open(&data, &clock).await.unwrap();
-    assert_eq!(copies(&data), [data.join("catalog.db.before-3")]);
+    assert_eq!(copies(&data), [data.join("catalog.db.before-4")]);
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_newer_catalog_is_refused_with_both_versions_and_left_alone() {
     let error = open(&data, &world.clock).await.unwrap_err();
     assert_eq!(error.code(), "catalog-newer");
     let text = error.to_string();
-    for part in ["7.8.9", "999", env!("CARGO_PKG_VERSION"), "3 and older"] {
+    for part in ["7.8.9", "999", env!("CARGO_PKG_VERSION"), "4 and older"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(std::fs::read(data.join("catalog.db")).unwrap(), before);

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::{AdoptedJob, AdoptedSaveset, Adoption, Notes, SavesetRecord, SiteKeys};
+use catalog::{
+    AdoptedJob, AdoptedSaveset, Adoption, ChangedIn, Notes, Origin, SavesetRecord, SiteKeys,
+};
 use model::{
     BackupMechanism, ExecutionId, ExecutionStatus, JobDefinition, JobId, JobType, RunType,
-    Selection, ServerExecutionId, SiteConnection, SiteDefinition, SiteId, SiteSecrets, SiteType,
+    SavesetId, Selection, ServerExecutionId, SiteConnection, SiteDefinition, SiteId, SiteSecrets,
+    SiteType,
 };
 use vault::Saveset;
 
 use super::{AdoptRequest, Told};
+use crate::build_on::changed_in;
 use crate::run_backup::record_of;
-use crate::safekeeping::SiteRows;
+use crate::safekeeping::{SavesetRow, SiteRows};
 use crate::{JobsError, words};
 
 /// Executions that left nothing in the vault since its newest copy of the catalog have taken numbers
@@ -29,6 +33,8 @@ pub(super) struct Found {
     bytes_read: u64,
     notes: Notes,
     selection: Selection,
+    base: Option<SavesetId>,
+    changed_blocks: Vec<ChangedIn>,
 }
 
 impl Found {
@@ -49,6 +55,8 @@ impl Found {
                 skipped: contents.skipped.clone(),
             },
             selection: Selection { objects },
+            base: contents.base,
+            changed_blocks: changed_in(saveset),
         }
     }
 }
@@ -224,9 +232,18 @@ fn savesets(told: &Told) -> Vec<AdoptedSaveset> {
         .collect();
     let found = told.found.iter().map(|(id, found)| {
         let mut record = found.record.clone();
+        // The copy is older than savesets that were committed since; their bases are in it, or beside
+        // them.
+        let parent = found.base.and_then(|base| execution_of(told, &known, base));
+        let mut origin = Origin {
+            parent_execution: parent,
+            made_with: None,
+        };
         if let Some(row) = known.get(id) {
             record.job_id = row.job_id;
             record.execution_id = row.execution_id;
+            origin.parent_execution = row.parent_execution_id.or(parent);
+            origin.made_with = row.made_with.clone();
         }
         record.is_retained = copy.is_some_and(|rows| rows.retained.contains(id));
         let clean = found.notes.warnings.is_empty() && found.notes.skipped.is_empty();
@@ -239,10 +256,23 @@ fn savesets(told: &Told) -> Vec<AdoptedSaveset> {
             detail: told_by(record.execution_id, found),
             bytes_read: found.bytes_read,
             notes: found.notes.clone(),
+            origin,
+            changed_blocks: found.changed_blocks.clone(),
             record,
         }
     });
     found.collect()
+}
+
+/// The execution that made a saveset, by its number in the newest copy of the catalog.
+fn execution_of(
+    told: &Told,
+    known: &BTreeMap<SavesetId, &SavesetRow>,
+    saveset: SavesetId,
+) -> Option<ExecutionId> {
+    let row = known.get(&saveset).map(|row| row.execution_id);
+    let found = || Some(told.found.get(&saveset)?.record.execution_id);
+    row.or_else(found)
 }
 
 fn told_by(execution: ExecutionId, found: &Found) -> String {

@@ -1,4 +1,4 @@
-use model::{ExecutionStatus, Fault, Phase, PhaseStatus, RunType};
+use model::{ExecutionStatus, Phase, PhaseStatus, RunType};
 use testkit::memory_engine::{Stage, Trouble};
 
 use crate::node::{Node, nightly, site};
@@ -116,19 +116,6 @@ async fn skipped_objects_and_warnings_end_completed_with_warnings() {
     let notes = node.catalog().notes(id).await.unwrap();
     assert_eq!(notes.warnings, ["ALTER TABLE waits for our lock"]);
     assert_eq!(notes.skipped[0].object, "empty");
-}
-
-#[tokio::test]
-async fn a_delta_is_refused_and_nothing_is_queued() {
-    let dir = tempfile::tempdir().unwrap();
-    let (node, job) = Node::with_job(&dir).await;
-    let request = jobs::ExecuteRequest {
-        run_type: Some(RunType::Delta),
-        ..Default::default()
-    };
-    let refused = node.jobs.execute(&site(), job, request).await.unwrap_err();
-    assert_eq!(refused.code(), "not-built-yet");
-    assert!(node.catalog().unfinished().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@
 mod abort;
 mod adopt;
 mod backup;
+mod beats;
 mod clock_jumps;
 mod compaction;
 mod crash;
+mod delta;
 mod node;
 mod queue;
 mod restore;

@@ -136,6 +136,8 @@ impl Node {
             let catalog = open_catalog(&data, ticking.clone()).await;
             let settings = Settings {
                 look_for_sweeps: Duration::from_millis(20),
+                look_for_beats: Duration::from_millis(20),
+                beat_limit: Duration::from_millis(200),
                 ..Settings::default()
             };
             let jobs = Jobs::new(catalog, registry, ticking, settings);

@@ -13,6 +13,8 @@ use super::MemoryFault;
 /// The places that a backup or a restore passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display)]
 pub enum Stage {
+    /// `beat`.
+    Beat,
     /// `open_source`.
     OpenSource,
     /// The source's `dictionary`.

@@ -235,8 +235,13 @@ impl Source for MemorySource {
         if self.readers.load(Ordering::SeqCst) > 0 {
             return Err(MemoryFault::Law("finish while a reader lives".to_owned()).into());
         }
-        let streams = self.request.streams;
-        let facts = json!({ "version": 1, "streams": streams, "time": self.time });
+        let facts = json!({
+            "version": 1,
+            "streams": self.request.streams,
+            "time": self.time,
+            "identity": self.shared.settings.lock().unwrap().identity,
+            "beats": self.request.beats,
+        });
         Ok(ClosingFacts(facts))
     }
 }
