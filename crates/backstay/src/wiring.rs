@@ -1,7 +1,10 @@
 //! The one place that knows all rooms by name: catalog, engines, jobs and HTTP become a server.
 
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +39,9 @@ pub struct ServeOptions {
     pub pg_bin: Vec<PathBuf>,
     /// How many executions run at once; `None`: as `jobs` has it.
     pub parallel_executions: Option<usize>,
+    /// Whether this process' temporary files are to be in the data directory: those that a kill leaves
+    /// behind are removed by the next start.
+    pub own_temporary_files: bool,
 }
 
 /// Why a server did not start, or did not end well.
@@ -69,6 +75,14 @@ pub enum WiringError {
     /// What an earlier run left could not be cleared up.
     #[error("{}", (.0 as &dyn Fault).sentence())]
     Jobs(#[from] JobsError),
+    /// There is no place for temporary files.
+    #[error("the directory for temporary files {path} cannot be made anew: {source}")]
+    TemporaryFiles {
+        /// It, in the data directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The HTTP server failed.
     #[error(transparent)]
     Http(#[from] ServerError),
@@ -124,6 +138,30 @@ pub struct RunningServer {
     catalog: Catalog,
 }
 
+/// Temporary files, in the data directory: dictionaries on their way, which only their owner may read.
+const TEMPORARY: &str = "backstay.tmp";
+
+/// Removes what an earlier process left, and has temporary files made there from now on.
+fn empty_temporary_folder(data_dir: &Path) -> Result<(), WiringError> {
+    let path = std::path::absolute(data_dir.join(TEMPORARY));
+    let made = path.and_then(|path| {
+        if let Err(error) = std::fs::remove_dir_all(&path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(path)
+    });
+    let path = made.map_err(|source| WiringError::TemporaryFiles {
+        path: data_dir.join(TEMPORARY),
+        source,
+    })?;
+    // It can be set once: a process that serves twice goes on with the first one's.
+    tempfile::env::override_temp_dir(&path).ok();
+    Ok(())
+}
+
 /// Starts a server.
 ///
 /// The address is taken first: a data directory's first token is made only once the server can
@@ -139,6 +177,10 @@ pub async fn start(options: ServeOptions) -> Result<RunningServer, WiringError> 
         None => MasterKey::from_file_or_make(&options.data_dir.join(MASTER_KEY_FILE))?,
     };
     let catalog = Catalog::open(&options.data_dir, key, clock.clone()).await?;
+    // The data directory is locked: nobody else's file is in there.
+    if options.own_temporary_files {
+        empty_temporary_folder(&options.data_dir)?;
+    }
     let made_token = catalog.first_token(options.admin_token.as_ref()).await?;
     let registry = Registry::new()
         .with(Arc::new(PostgresEngine::new(PostgresOptions {

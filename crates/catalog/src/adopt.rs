@@ -124,6 +124,9 @@ impl Catalog {
             let parent = parent.map(|parent| renumbered.execution(parent));
             insert_execution(&mut tx, saveset, &record, parent, &adoption.definition).await?;
             put_saveset(&mut tx, &record).await?;
+            if record.is_damaged {
+                mark_damaged(&mut tx, &record, now).await?;
+            }
         }
         let record = site_record(&mut tx, site).await?;
         tx.commit().await?;
@@ -218,6 +221,21 @@ async fn insert_job(
     .bind(job.is_deleted.then_some(now.as_micros()))
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// What a verification has found where the site was stays known.
+async fn mark_damaged(
+    tx: &mut Connection,
+    record: &SavesetRecord,
+    now: Moment,
+) -> Result<(), CatalogError> {
+    sqlx::query("UPDATE saveset SET damaged_at = $1 WHERE site_id = $2 AND saveset_id = $3")
+        .bind(now.as_micros())
+        .bind(record.site_id.as_str())
+        .bind(record.saveset_id.get())
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

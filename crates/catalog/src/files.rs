@@ -10,7 +10,7 @@ use model::Moment;
 use crate::CatalogError;
 
 /// Names of our own files begin so.
-const OURS: [&str; 3] = ["catalog.db", "catalog.lock", "master.key"];
+const OURS: [&str; 4] = ["catalog.db", "catalog.lock", "master.key", "backstay.tmp"];
 
 pub(crate) fn failed<'a>(
     action: &'static str,

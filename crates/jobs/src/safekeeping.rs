@@ -43,6 +43,9 @@ pub(crate) struct SavesetRow {
     /// What then decided what is stored, for whoever builds on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made_with: Option<String>,
+    /// A verification has found it damaged.
+    #[serde(default)]
+    pub(crate) is_damaged: bool,
 }
 
 /// The newest rows in a vault that can be read, and after which execution they were written. What
@@ -154,6 +157,7 @@ impl Inner {
                         execution_id: saveset.execution_id,
                         parent_execution_id: origin.parent_execution,
                         made_with: origin.made_with,
+                        is_damaged: saveset.is_damaged,
                     }
                 })
                 .collect(),

@@ -133,6 +133,7 @@ impl ServeArgs {
             master_key: secret_input::from_env("BACKSTAY_MASTER_KEY"),
             pg_bin,
             parallel_executions: parallel,
+            own_temporary_files: true,
         })
     }
 }

@@ -128,6 +128,7 @@ impl Stage {
             master_key: None,
             pg_bin: Vec::new(),
             parallel_executions: None,
+            own_temporary_files: false,
         })
         .await?;
         let token = server.made_token().cloned().ok_or_else(|| {

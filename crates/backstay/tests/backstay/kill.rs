@@ -146,7 +146,21 @@ async fn a_restore_whose_server_is_killed_says_how_it_goes_on() {
     let (api, job) = protected(&postgres).await;
     let backup = api.back_up("pg", &job).await;
     let restore = restoring(&api, &postgres, &job, &backup).await;
+    // The dictionary lies in the data directory as long as the run goes on.
+    let temporary = |api: &Api| {
+        let folder = std::fs::read_dir(api.process.data().join("backstay.tmp")).unwrap();
+        let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    let under_way = temporary(&api);
+    assert!(
+        under_way
+            .iter()
+            .any(|name| name.starts_with("backstay-restore-")),
+        "{under_way:?}"
+    );
     let api = api.restarted_after("KILL", &postgres);
+    assert_eq!(temporary(&api), [""; 0], "a killed run's files are removed");
     let failed = api.execution("pg", &restore).await;
     failed_saying(
         &failed,

@@ -244,6 +244,7 @@ fn savesets(told: &Told) -> Vec<AdoptedSaveset> {
             record.execution_id = row.execution_id;
             origin.parent_execution = row.parent_execution_id.or(parent);
             origin.made_with = row.made_with.clone();
+            record.is_damaged = row.is_damaged;
         }
         record.is_retained = copy.is_some_and(|rows| rows.retained.contains(id));
         let clean = found.notes.warnings.is_empty() && found.notes.skipped.is_empty();

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use testkit::memory_engine::{Stage, Trouble};
 
 use crate::node::{Node, nightly, shop, site, site_definition};
+use crate::verify::{flip_first, packs, verify};
 
 /// The vault of the first server's site `shop`.
 fn vault_of(dir: &TempDir) -> PathBuf {
@@ -352,4 +353,38 @@ async fn a_deleted_job_s_savesets_come_back_without_it_and_restore() {
         .await
         .unwrap();
     assert!(new.job_id > stays.job_id.max(JobId::new(2).unwrap()));
+}
+
+#[tokio::test]
+async fn what_a_verification_has_found_damaged_is_known_on_the_new_server() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, job) = Node::with_job(&dir).await;
+    let (_, damaged) = first.backed_up(job).await;
+    packs(&vault_of(&dir))
+        .iter()
+        .for_each(|pack| flip_first(pack));
+    verify(&first, damaged, false).await;
+    let (_, sound) = first.backed_up(job).await;
+    let key = key_of(&first).await;
+    first.shut_down().await;
+
+    let node = second(&other).await;
+    let adopted = node.jobs.adopt_site(request(&dir, key)).await.unwrap();
+    assert_eq!(adopted.savesets, 2);
+    let rows = savesets(&node).await;
+    let known: Vec<_> = rows
+        .iter()
+        .map(|row| (row.saveset_id, row.is_damaged))
+        .collect();
+    assert_eq!(known, [(sound, false), (damaged, true)]);
+    assert_eq!(
+        node.catalog().damaged_savesets().await.unwrap(),
+        [(site(), 1)]
+    );
+    // Whole again, it is sound here too.
+    packs(&vault_of(&dir))
+        .iter()
+        .for_each(|pack| flip_first(pack));
+    verify(&node, damaged, false).await;
+    assert!(!savesets(&node).await[1].is_damaged);
 }

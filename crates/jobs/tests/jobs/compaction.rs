@@ -37,7 +37,7 @@ async fn keep(node: &Node, job: JobId, copies: usize) {
     changed.unwrap();
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -54,7 +54,7 @@ fn packs(dir: &TempDir) -> usize {
 }
 
 /// What was marked becomes old enough to be removed.
-fn age_marks(dir: &TempDir) {
+pub fn age_marks(dir: &TempDir) {
     let old = SystemTime::now() - Duration::from_secs(2 * 86_400);
     for mark in files(&dir.path().join("vault-shop/deleted")) {
         let mark = std::fs::File::options().write(true).open(mark).unwrap();

@@ -10,6 +10,7 @@ mod clock_jumps;
 mod compaction;
 mod crash;
 mod delta;
+mod growth;
 mod node;
 mod queue;
 mod restore;

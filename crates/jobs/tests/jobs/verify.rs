@@ -23,13 +23,13 @@ async fn verified(node: &Node, saveset: SavesetId) -> Verification {
     panic!("the verification of saveset {saveset} never ends");
 }
 
-async fn verify(node: &Node, saveset: SavesetId, thorough: bool) -> Verification {
+pub async fn verify(node: &Node, saveset: SavesetId, thorough: bool) -> Verification {
     let begun = node.jobs.verify_saveset(&site(), saveset, thorough).await;
     begun.unwrap();
     verified(node, saveset).await
 }
 
-fn packs(vault: &Path) -> Vec<PathBuf> {
+pub fn packs(vault: &Path) -> Vec<PathBuf> {
     let folders = std::fs::read_dir(vault.join("packs")).unwrap();
     let mut packs: Vec<PathBuf> = folders
         .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
@@ -39,7 +39,7 @@ fn packs(vault: &Path) -> Vec<PathBuf> {
     packs
 }
 
-fn flip_first(path: &Path) {
+pub fn flip_first(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[0] ^= 1;
     std::fs::write(path, bytes).unwrap();

@@ -8,10 +8,10 @@ use model::Fault as _;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, integration};
 use testkit::AzureServer;
-use vault::{Unlock, Vault, open_store};
+use vault::{Depth, Unlock, Vault, open_store};
 
 use crate::round_trip::a_saveset_is_written_and_read;
-use crate::sample::{Keys, owner};
+use crate::sample::{self, Keys, objects, owner, put};
 
 /// The store of a site whose vault is there.
 fn vault_at(server: &AzureServer, prefix: &str) -> Arc<dyn ObjectStore> {
@@ -71,4 +71,32 @@ async fn a_wrong_key_and_a_wrong_container_in_azure_are_told_apart() {
     assert_eq!(error.code(), "vault-access-denied", "{error}");
     let said = (&error as &dyn model::Fault).sentence();
     assert!(!said.contains("YW5vdGhlci1vbmU="), "{said}");
+}
+
+/// Azure has no range of a blob without bytes, or behind a blob's end.
+#[tokio::test]
+async fn a_blob_that_is_emptied_or_cut_short_is_damaged_and_not_a_store_out_of_reach() {
+    let server = AzureServer::start();
+    let store = vault_at(&server, "shop");
+    let keys = Keys::new();
+    let vault = keys.create(store.clone()).await;
+    let saveset = sample::write(&vault, 1, 1).await.unwrap();
+    let whole = objects(&*store, "packs").await;
+    for kept in [0, 1, 30] {
+        for (path, body) in &whole {
+            put(&*store, path, body.slice(..kept)).await;
+            // One that has read nothing yet, and one that knows where the frames were.
+            let fresh = keys.open(store.clone()).await.unwrap();
+            let fresh = fresh.open_saveset(saveset.id()).await.unwrap();
+            for saveset in [&fresh, &saveset] {
+                let report = saveset.verify(Depth::Authenticate, &|_| ()).await.unwrap();
+                assert!(!report.is_sound(), "{path}, {kept} bytes");
+                assert!(report.damaged.iter().all(|found| found.object == *path));
+            }
+            put(&*store, path, body.clone()).await;
+        }
+    }
+    put(&*store, "manifests/1", bytes::Bytes::new()).await;
+    let error = vault.open_saveset(saveset.id()).await.err().unwrap();
+    assert_eq!(error.code(), "vault-damaged", "{error}");
 }

@@ -62,6 +62,7 @@ impl Bench {
             master_key: None,
             pg_bin,
             parallel_executions: None,
+            own_temporary_files: false,
         })
         .await?;
         let token = server.made_token().cloned().ok_or_else(|| {

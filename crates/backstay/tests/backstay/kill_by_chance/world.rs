@@ -127,8 +127,9 @@ impl World {
                 self.nothing_half_restored(&restore, &mut chance).await;
             }
         }
+        // With the compaction behind it.
         self.usual
-            .insert(Deed::Sweep as u8, Duration::from_millis(80));
+            .insert(Deed::Sweep as u8, Duration::from_millis(200));
     }
 
     pub fn usual(&self, deed: Deed) -> Duration {
