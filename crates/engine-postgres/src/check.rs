@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use model::{CheckFinding, CheckReport, Fault, FindingLevel};
 
+use crate::changed::{Means, Prospect};
 use crate::chosen::Taken;
 use crate::connect::Endpoint;
 use crate::error::PostgresError;
@@ -74,7 +75,20 @@ impl Check {
         self.pooler(session).await?;
         self.rights(session).await?;
         self.unreadable(session).await?;
-        self.limits(session, streams).await
+        let means = Means::read(session).await?;
+        let row = session
+            .text("SELECT SESSION_USER", "asking for the role")
+            .await?;
+        let prospect = Prospect::of(&means, row.as_deref().unwrap_or_default());
+        self.found(
+            prospect.level,
+            "changed blocks",
+            prospect.detail,
+            prospect.remedy,
+        );
+        // Each stream, the holder of the snapshot and pg_dump; and who waits for WAL summaries.
+        let waits = means.is_ok_and(|means| means.lack().is_none());
+        self.limits(session, streams, 2 + i64::from(waits)).await
     }
 
     /// A pooler that gives each transaction another backend loses settings, locks and snapshot.
@@ -186,10 +200,17 @@ impl Check {
         Ok(())
     }
 
-    async fn limits(&mut self, session: &Session, streams: usize) -> Result<(), PostgresError> {
+    async fn limits(
+        &mut self,
+        session: &Session,
+        streams: usize,
+        others: i64,
+    ) -> Result<(), PostgresError> {
         let sql = include_str!("../sql/limits_14.sql");
         let row = session.row(sql, &[], "reading the limits").await?;
-        let needed = i64::try_from(streams).unwrap_or(i64::MAX).saturating_add(2);
+        let needed = i64::try_from(streams)
+            .unwrap_or(i64::MAX)
+            .saturating_add(others);
         let (free, most): (i64, i64) = (row.get("free"), row.get("most"));
         let detail =
             format!("{streams} streams take {needed} connections; {free} of {most} are free");
@@ -206,10 +227,12 @@ impl Check {
             ),
         }
         let (tables, room): (i64, i64) = (row.get("tables"), row.get("lock_room"));
-        let locks = tables.saturating_mul(needed);
+        // Who waits for WAL summaries locks nothing.
+        let locking = i64::try_from(streams).unwrap_or(i64::MAX).saturating_add(2);
+        let locks = tables.saturating_mul(locking);
         let setting: i64 = row.get("locks_each");
         let detail = format!(
-            "{tables} tables take about {locks} locks in {needed} sessions; with max_locks_per_transaction = {setting} there is room for {room}"
+            "{tables} tables take about {locks} locks in {locking} sessions; with max_locks_per_transaction = {setting} there is room for {room}"
         );
         match locks <= room {
             true => self.found(FindingLevel::Ok, "locks", detail, None),

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight,
+    Beat, BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight,
     Outcome, Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
 };
 
 use crate::browse;
+use crate::changed::{self, TRANSACTION_PATIENCE};
 use crate::chosen::Choice;
 use crate::connect::{self, Endpoint};
 use crate::error::PostgresError;
@@ -30,6 +31,9 @@ pub struct PostgresOptions {
     pub tool_directories: Vec<PathBuf>,
     /// How long the taking of locks is tried before a run fails naming the holder; `None`: 60 s.
     pub lock_patience: Option<Duration>,
+    /// How long transactions that are open when a backup begins are waited for, so that the next delta
+    /// need not look behind their beginning; `None`: 10 s.
+    pub transaction_patience: Option<Duration>,
     /// Which server of Backstay this is, for the names of what restores have in the making: two
     /// servers may restore into one PostgreSQL and count to the same number. Letters and digits; the
     /// first eight are used.
@@ -111,6 +115,12 @@ impl Engine for PostgresEngine {
             online: request.online,
             choice,
             tool_directories: self.options.tool_directories.clone(),
+            base: request.base,
+            beats: request.beats,
+            transaction_patience: self
+                .options
+                .transaction_patience
+                .unwrap_or(TRANSACTION_PATIENCE),
             progress: request.progress,
             #[cfg(feature = "rules-out")]
             onlooker: self.options.onlooker.clone(),
@@ -119,6 +129,10 @@ impl Engine for PostgresEngine {
         let source = pulse.during(PostgresSource::open(wanted)).await?;
         let source = Box::new(source);
         Ok(Box::new(WatchedSource { source, pulse }))
+    }
+
+    async fn beat(&self, connection: &Connection) -> Outcome<Option<Beat>> {
+        Ok(changed::beat(&Endpoint::of(connection, None)?).await?)
     }
 
     async fn restore_permissions(

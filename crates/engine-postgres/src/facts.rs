@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::changed::{HeapFacts, WalWindow};
+
 /// The version that this build writes, and the newest that it reads.
 pub(crate) const FACTS_VERSION: u32 = 1;
 
@@ -76,6 +78,9 @@ pub(crate) struct TableFacts {
     /// How to read each column's binary form, for tables in BINARY; an older saveset does not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<Form>,
+    /// Where its rows lie: by that a later backup knows which of them it need not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heap: Option<HeapFacts>,
 }
 
 /// The binary form of a column. A domain has its base type's.
@@ -258,4 +263,10 @@ pub(crate) struct ClosingFacts {
     pub encoding: String,
     /// Whether the source was a standby.
     pub standby: bool,
+    /// Its place in the WAL, for a backup that builds on this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WalWindow>,
+    /// Why it has none, as a sentence's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_window: Option<String>,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use model::{ObjectName, Progress};
+use model::{Base, Beat, ObjectName, Progress};
 use tempfile::NamedTempFile;
 
 use crate::browse;
@@ -33,6 +33,12 @@ pub(crate) struct Wanted {
     /// Whether others may write to the tables meanwhile.
     pub online: bool,
     pub tool_directories: Vec<PathBuf>,
+    /// What a DELTA builds on.
+    pub base: Option<Arc<Base>>,
+    /// The site's beats.
+    pub beats: Vec<Beat>,
+    /// How long open transactions are waited for.
+    pub transaction_patience: Duration,
     pub progress: Arc<dyn Progress>,
     #[cfg(feature = "rules-out")]
     pub onlooker: Option<Arc<dyn crate::Onlooker>>,

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    ClosingFacts, DictionaryPart, ObjectName, Outcome, Phase, RowFormat, SegmentReader,
+    Basis, ClosingFacts, DictionaryPart, ObjectName, Outcome, Phase, RowFormat, SegmentReader,
     SkippedObject, Source, SourcePlan, TablePlan,
 };
 use tempfile::NamedTempFile;
 
 use crate::browse::{self, Found};
+use crate::changed::{self, Delta, Heap, HeapFacts, Opening, Seen, Window};
 use crate::copy::ranges::{self, TableSize};
 use crate::copy::reader::{CopyReader, CopyTable};
 use crate::dictionary;
@@ -35,6 +36,8 @@ pub(crate) struct PostgresSource {
     wanted: Wanted,
     held: Held,
     server: Server,
+    /// Which WAL belongs to the snapshot.
+    window: Option<Window>,
     sequences: Vec<Sequence>,
     tables: Option<Arc<[CopyTable]>>,
     /// A session with a newer snapshot, for the end of the run.
@@ -56,11 +59,16 @@ impl PostgresSource {
     pub(crate) async fn open(wanted: Wanted) -> Result<PostgresSource, PostgresError> {
         // The phase itself is begun by whoever asked.
         wanted.progress.phase_total(Phase::Dictionary, PARTS);
+        let place = (&wanted.endpoint, wanted.application_name.as_str());
+        let opening = Opening::of(place, wanted.transaction_patience).await;
         let held = crate::snapshot::hold(&wanted).await?;
         wanted.progress.objects_done(Phase::Dictionary, 1);
         let server = Server::read(&held.session).await?;
+        let (base, beats) = (wanted.base.as_deref(), wanted.beats.clone());
+        let window = opening.follow(place, &server.snapshot, beats, base);
         let sequences = readable_sequences(&wanted, &held).await?;
         Ok(PostgresSource {
+            window: Some(window),
             wanted,
             held,
             server,
@@ -120,6 +128,9 @@ impl PostgresSource {
         self.tell_without_rows(inventory);
         let mut oids: Vec<u32> = inventory.tables.iter().map(|table| table.oid).collect();
         let sizes = inventory::sizes_of(session, &oids).await?;
+        oids.push(browse::LARGE_OBJECTS);
+        let heaps = changed::heaps(session, &oids).await?;
+        oids.pop();
         let parents = inventory.tables.iter().flat_map(|t| [t.root, t.through]);
         let mut parents: Vec<u32> = parents.flatten().collect();
         parents.sort_unstable();
@@ -128,25 +139,37 @@ impl PostgresSource {
         let mut planned = Planned::default();
         for table in &inventory.tables {
             let size = sizes.get(&table.oid).copied().unwrap_or_default();
-            let facts = self.facts_of(inventory, table, &parents);
-            planned.add(inventory, table, facts, self.server.size(table, size));
+            let size = self.server.size(table, size);
+            let mut facts = self.facts_of(inventory, table, &parents);
+            facts.heap = heap_facts(table.oid, &heaps, size);
+            planned.add(inventory, table, facts, size);
         }
         if large.blocks > 0 {
-            planned.add_large_objects(&self.server.encoding, large);
+            let heap = heap_facts(browse::LARGE_OBJECTS, &heaps, large);
+            planned.add_large_objects(&self.server.encoding, heap, large);
             oids.push(browse::LARGE_OBJECTS);
         }
         let database = self.wanted.endpoint.database();
         let found = self.chosen_objects(session).await?;
         let (plans, left_out) = (&planned.plans, &self.held.left_out);
         let objects = browse::saveset_objects(database, found.into_iter(), &oids, plans, left_out);
-        self.tables = Some(planned.copies.into());
-        Ok(SourcePlan {
-            tables: planned.plans,
+        let mut plan = SourcePlan {
             objects,
             tasks: ranges::cut(&planned.sizes),
-            basis: Vec::new(),
-            changed_blocks: None,
-        })
+            ..SourcePlan::default()
+        };
+        if let (Some(base), Some(window)) = (&self.wanted.base, &mut self.window) {
+            let database = self.server.database_oid;
+            let seen: Vec<Seen<'_>> = planned.seen().collect();
+            let delta = Delta::of(base, window, database, &seen).await;
+            plan.basis = seen.iter().map(|seen| delta.basis(seen)).collect();
+            plan.changed_blocks = Some(delta.changed_blocks());
+            let whole = |table: usize| matches!(plan.basis[table], Basis::Nothing { .. });
+            plan.tasks.retain(|task| whole(task.table));
+        }
+        plan.tables = planned.plans;
+        self.tables = Some(planned.copies.into());
+        Ok(plan)
     }
 
     /// What is chosen, as the snapshot sees it.
@@ -227,6 +250,7 @@ impl PostgresSource {
             extension_condition: condition,
             forms: format::forms(&inventory.types, inventory.columns_of(table.oid))
                 .unwrap_or_default(),
+            heap: None,
         }
     }
 
@@ -263,16 +287,23 @@ impl PostgresSource {
         if let Some(what) = before.difference(&Unlocked::of(&later)) {
             return Err(PostgresError::CatalogChanged { what });
         }
-        let facts = self.closing_facts(&session).await?;
+        let mut facts = self.closing_facts(&session).await?;
+        if let Some(window) = self.window.take() {
+            match window.next().await {
+                Ok(window) => facts.window = Some(window),
+                Err(why) => facts.no_window = Some(why),
+            }
+        }
+        let value = serde_json::to_value(facts).map_err(|e| written(e.into()))?;
         session.close().await;
         self.held.watch.end().await;
         if let Ok(session) = Arc::try_unwrap(self.held.session) {
             session.close().await;
         }
-        Ok(facts)
+        Ok(ClosingFacts(value))
     }
 
-    async fn closing_facts(&self, session: &Session) -> Result<ClosingFacts, PostgresError> {
+    async fn closing_facts(&self, session: &Session) -> Result<facts::ClosingFacts, PostgresError> {
         let control = "SELECT s.system_identifier::pg_catalog.text || ' ' || c.timeline_id
                          FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c";
         let control = match session.text(control, "reading pg_control").await {
@@ -282,7 +313,7 @@ impl PostgresSource {
             Err(error) => return Err(error),
         };
         let control = control.as_deref().and_then(|text| text.split_once(' '));
-        let facts = facts::ClosingFacts {
+        Ok(facts::ClosingFacts {
             version: FACTS_VERSION,
             database: self.wanted.endpoint.database().to_owned(),
             server_version_num: self.held.session.version_num(),
@@ -293,9 +324,9 @@ impl PostgresSource {
             snapshot_time: self.server.snapshot_time.clone(),
             encoding: self.server.encoding.clone(),
             standby: self.server.standby,
-        };
-        let value = serde_json::to_value(facts).map_err(|e| written(e.into()))?;
-        Ok(ClosingFacts(value))
+            window: None,
+            no_window: None,
+        })
     }
 }
 
@@ -369,6 +400,11 @@ fn is_by_ranges(table: &Table) -> bool {
             .is_empty()
 }
 
+fn heap_facts(oid: u32, heaps: &HashMap<u32, Heap>, size: TableSize) -> Option<HeapFacts> {
+    let blocks = size.blocks;
+    heaps.get(&oid).map(|&heap| HeapFacts { oid, heap, blocks })
+}
+
 fn blocks_of(bytes: u64, block_size: u64) -> u32 {
     u32::try_from(bytes.div_ceil(block_size.max(1))).unwrap_or(u32::MAX)
 }
@@ -393,9 +429,23 @@ struct Planned {
     plans: Vec<TablePlan>,
     copies: Vec<CopyTable>,
     sizes: Vec<TableSize>,
+    facts: Vec<TableFacts>,
+    /// Whether it prints names of other objects.
+    names: Vec<bool>,
 }
 
 impl Planned {
+    fn seen(&self) -> impl Iterator<Item = Seen<'_>> {
+        let tables = self.plans.iter().zip(&self.facts);
+        let tables = tables.zip(self.sizes.iter().zip(&self.names));
+        tables.map(|((plan, facts), (size, names))| Seen {
+            plan,
+            facts,
+            size: *size,
+            prints_names: *names,
+        })
+    }
+
     fn add(&mut self, inventory: &Inventory, table: &Table, facts: TableFacts, size: TableSize) {
         let format = format::of_table(&inventory.types, inventory.columns_of(table.oid));
         self.copies.push(CopyTable {
@@ -407,10 +457,11 @@ impl Planned {
             by_ranges: size.by_ranges,
         });
         let name = ObjectName::two(&table.schema, &table.name);
-        self.push(name, format, shape(inventory, table), &facts, size);
+        self.names.push(changed::print_names(inventory, table));
+        self.push(name, format, shape(inventory, table), facts, size);
     }
 
-    fn add_large_objects(&mut self, encoding: &str, size: TableSize) {
+    fn add_large_objects(&mut self, encoding: &str, heap: Option<HeapFacts>, size: TableSize) {
         let columns = ["loid", "pageno", "data"].map(str::to_owned).to_vec();
         let facts = TableFacts {
             version: FACTS_VERSION,
@@ -425,6 +476,7 @@ impl Planned {
             extension: None,
             extension_condition: None,
             forms: Vec::new(),
+            heap,
         };
         self.copies.push(CopyTable {
             name: "large objects".into(),
@@ -435,13 +487,9 @@ impl Planned {
             by_ranges: true,
         });
         let name = ObjectName::two("pg_catalog", "pg_largeobject");
-        self.push(
-            name,
-            RowFormat::Binary,
-            "large objects".into(),
-            &facts,
-            size,
-        );
+        let shape = "large objects".into();
+        self.names.push(false);
+        self.push(name, RowFormat::Binary, shape, facts, size);
     }
 
     fn push(
@@ -449,7 +497,7 @@ impl Planned {
         name: ObjectName,
         format: RowFormat,
         shape: String,
-        facts: &TableFacts,
+        facts: TableFacts,
         size: TableSize,
     ) {
         self.plans.push(TablePlan {
@@ -457,8 +505,9 @@ impl Planned {
             format,
             shape,
             // Plain strings and numbers: this cannot fail, and NULL facts are refused on restore.
-            facts: serde_json::to_value(facts).unwrap_or_default(),
+            facts: serde_json::to_value(&facts).unwrap_or_default(),
         });
+        self.facts.push(facts);
         self.sizes.push(size);
     }
 }

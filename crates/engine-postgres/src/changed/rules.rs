@@ -116,7 +116,7 @@ impl Rule {
     }
 
     /// Whether it is kept.
-    pub fn holds(self) -> bool {
+    pub(super) fn holds(self) -> bool {
         OUT.load(std::sync::atomic::Ordering::Relaxed) & self.bit() == 0
     }
 }
@@ -124,7 +124,7 @@ impl Rule {
 #[cfg(not(feature = "rules-out"))]
 impl Rule {
     /// Whether it is kept: always.
-    pub fn holds(self) -> bool {
+    pub(super) fn holds(self) -> bool {
         true
     }
 }

@@ -13,6 +13,7 @@ use model::{
 use postgres_protocol::message::frontend;
 use tokio::runtime::Handle;
 
+use super::blocks;
 use super::frames::{CopyEnd, CopyFrames, Fed, FrameError, RowBytes, ServerError};
 use crate::connect::{BlockingWire, CancelKey, Closer};
 use crate::error::PostgresError;
@@ -43,15 +44,26 @@ pub(crate) struct CopyTable {
 }
 
 impl CopyTable {
-    /// The COPY statement for these blocks.
-    pub(crate) fn statement(&self, blocks: BlockRange) -> String {
-        let mut query = self.query.clone();
-        if self.by_ranges && blocks != BlockRange::ALL {
-            query.push_str(&format!(" WHERE ctid >= '({},0)'", blocks.start));
-            if let Some(end) = blocks.end {
-                query.push_str(&format!(" AND ctid < '({end},0)'"));
+    /// The COPY statements for a task, to be asked one after the other.
+    fn statements(&self, task: &SegmentTask) -> Outcome<Vec<String>> {
+        let queries = match &task.patch {
+            Some(patching) if self.by_ranges => blocks::queries(&self.query, &patching.blocks),
+            Some(_) => {
+                let what = format!(
+                    "a patch of {}, whose rows are not read by blocks",
+                    self.name
+                );
+                return Err(PostgresError::Misuse { what }.into());
             }
-        }
+            None if self.by_ranges && task.blocks != BlockRange::ALL => {
+                vec![blocks::limited(&self.query, task.blocks)]
+            }
+            None => vec![self.query.clone()],
+        };
+        Ok(queries.iter().map(|query| self.copy(query)).collect())
+    }
+
+    fn copy(&self, query: &str) -> String {
         match self.format {
             RowFormat::Binary => format!("COPY ({query}) TO STDOUT (FORMAT binary)"),
             _ => format!("COPY ({query}) TO STDOUT (FORMAT text)"),
@@ -257,9 +269,10 @@ impl SegmentReader for CopyReader {
         let doing = format!("reading {}, {}", table.name, task.blocks);
         self.set_encoding(&table.encoding)?;
         let mut rows = BlockWriter::new(sink, task.patch.as_deref());
-        let frames = CopyFrames::new(table.format, table.columns);
-        let statement = table.statement(task.blocks);
-        self.ask(&statement, &doing, frames, &mut rows)?;
+        for statement in table.statements(task)? {
+            let frames = CopyFrames::new(table.format, table.columns);
+            self.ask(&statement, &doing, frames, &mut rows)?;
+        }
         rows.finish()
     }
 

@@ -220,6 +220,7 @@ mod tests {
             extension: None,
             extension_condition: None,
             forms: Vec::new(),
+            heap: None,
         }
     }
 

@@ -5,6 +5,7 @@
     reason = "test code: a panic is a failure"
 )]
 
+mod changed;
 mod copy;
 mod ddl_queue;
 mod hostile;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use engine_postgres::{PostgresEngine, PostgresOptions};
 use model::{
-    BlockIndex, BoxFault, ClosingFacts, Connection, DatabaseSelection, DictionaryPart, Engine,
-    FRAME_BYTES, ObjectName, Outcome, PieceSink, RowFormat, SegmentReader, SegmentTask, Source,
-    SourcePlan, SourceRequest,
+    Base, Beat, BlockIndex, BoxFault, ClosingFacts, Connection, DatabaseSelection, DictionaryPart,
+    Engine, FRAME_BYTES, ObjectName, Outcome, PieceSink, RowFormat, SegmentReader, SegmentTask,
+    Source, SourcePlan, SourceRequest,
 };
 use testkit::RecordedProgress;
 use testkit::postgres::{SUPERUSER, Server};
@@ -17,7 +17,6 @@ use testkit::postgres::{SUPERUSER, Server};
 pub fn engine(server: &Server) -> PostgresEngine {
     PostgresEngine::new(PostgresOptions {
         tool_directories: vec![server.tools_dir().to_owned()],
-        lock_patience: None,
         ..PostgresOptions::default()
     })
 }
@@ -40,6 +39,9 @@ pub struct Reading<'a> {
     pub max_snapshot: Option<Duration>,
     pub skip_without_rights: bool,
     pub lock_patience: Option<Duration>,
+    pub transaction_patience: Option<Duration>,
+    pub base: Option<Arc<Base>>,
+    pub beats: Vec<Beat>,
     pub user: &'a str,
     pub progress: Arc<RecordedProgress>,
 }
@@ -56,6 +58,9 @@ impl<'a> Reading<'a> {
             max_snapshot: None,
             skip_without_rights: false,
             lock_patience: None,
+            transaction_patience: None,
+            base: None,
+            beats: Vec::new(),
             user: server.least_rights_role().backup,
             progress: Arc::new(RecordedProgress::new()),
         }
@@ -70,14 +75,15 @@ impl<'a> Reading<'a> {
             yield_to_ddl: self.yield_to_ddl,
             max_snapshot: self.max_snapshot,
             skip_without_rights: self.skip_without_rights,
-            base: None,
-            beats: Vec::new(),
+            base: self.base.clone(),
+            beats: self.beats.clone(),
             progress: self.progress.clone(),
         };
         let connection = connection(self.server, self.user);
         let engine = PostgresEngine::new(PostgresOptions {
             tool_directories: vec![self.server.tools_dir().to_owned()],
             lock_patience: self.lock_patience,
+            transaction_patience: self.transaction_patience,
             ..PostgresOptions::default()
         });
         engine.open_source(&connection, request).await

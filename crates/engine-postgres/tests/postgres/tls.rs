@@ -135,7 +135,6 @@ async fn open(server: &Server) -> Outcome<Box<dyn Source>> {
     );
     let engine = PostgresEngine::new(PostgresOptions {
         tool_directories: vec![server.tools_dir().to_owned()],
-        lock_patience: None,
         ..PostgresOptions::default()
     });
     let request = SourceRequest {
