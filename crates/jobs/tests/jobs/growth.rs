@@ -17,7 +17,7 @@ struct Dice(TestRng);
 impl Dice {
     fn new() -> Dice {
         let seed = std::env::var("SEED").map_or(20_261_124, |seed| seed.parse().unwrap());
-        println!("SEED={seed}");
+        eprintln!("SEED={seed}");
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&u64::to_le_bytes(seed));
         Dice(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
@@ -111,7 +111,7 @@ async fn after_many_random_backups_with_deletions_by_hand_the_vault_is_at_most_h
             node.engine.drop_database(&copy);
         }
     }
-    println!("at most {most:.3} times; {failed} failed, {refused} refused, {rewritten} rewritten");
+    eprintln!("at most {most:.3} times; {failed} failed, {refused} refused, {rewritten} rewritten");
     assert!(failed > 2 && refused > 0 && rewritten > 0);
 }
 

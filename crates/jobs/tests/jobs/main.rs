@@ -1,6 +1,11 @@
 //! The runner with a real catalog, a real vault on disk, and an engine in memory that fails where
 //! a test says.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs
+)]
 
 mod abort;
 mod adopt;
