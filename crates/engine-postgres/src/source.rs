@@ -59,13 +59,11 @@ impl PostgresSource {
     pub(crate) async fn open(wanted: Wanted) -> Result<PostgresSource, PostgresError> {
         // The phase itself is begun by whoever asked.
         wanted.progress.phase_total(Phase::Dictionary, PARTS);
-        let place = (&wanted.endpoint, wanted.application_name.as_str());
-        let opening = Opening::of(place, wanted.transaction_patience).await;
+        let opening = Opening::of(&wanted).await;
         let held = crate::snapshot::hold(&wanted).await?;
         wanted.progress.objects_done(Phase::Dictionary, 1);
         let server = Server::read(&held.session).await?;
-        let (base, beats) = (wanted.base.as_deref(), wanted.beats.clone());
-        let window = opening.follow(place, &server.snapshot, beats, base);
+        let window = opening.follow(&wanted, &server.snapshot);
         let sequences = readable_sequences(&wanted, &held).await?;
         Ok(PostgresSource {
             window: Some(window),

@@ -154,7 +154,11 @@ impl Delta {
         if unlogged || names || remade {
             return Ok(compare(base, seen));
         }
-        Ok(changed(base, changes.heaps.get(&now.heap), then_heap, seen))
+        let heap = match Rule::SameHeap.holds() {
+            true => now.heap,
+            false => then_heap.heap,
+        };
+        Ok(changed(base, changes.heaps.get(&heap), then_heap, seen))
     }
 
     fn find(&self, seen: &Seen<'_>) -> Option<usize> {

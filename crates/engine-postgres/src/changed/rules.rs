@@ -31,7 +31,8 @@ pub enum Rule {
     /// A database that was made anew or moved within the window has nothing of the base's. Out: only its
     /// blocks count.
     DatabaseRemade,
-    /// Tablespace and file of a table are the base's. Out: whatever file it has now is taken for it.
+    /// Tablespace and file of a table are the base's. Out: the base's file is
+    /// looked up, whatever file the table has now.
     SameHeap,
     /// What was cut off within the window is gone, though the file may have grown again. Out: the base's
     /// rows stay.

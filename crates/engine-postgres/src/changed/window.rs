@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use model::{Base, Beat, Fault};
+use model::{Beat, Fault};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::PgLsn;
@@ -13,6 +13,7 @@ use crate::connect::Endpoint;
 use crate::error::PostgresError;
 use crate::inventory::Oid;
 use crate::session::Session;
+use crate::snapshot::Wanted;
 
 use super::beat::{Checkpoint, HeartBeat};
 use super::decide::Delta;
@@ -61,9 +62,10 @@ pub(crate) struct Opening {
 
 impl Opening {
     /// Notes such a place, and waits for those who wrote before it; not for long, and not in vain.
-    pub(crate) async fn of((endpoint, name): (&Endpoint, &str), patience: Duration) -> Opening {
+    pub(crate) async fn of(wanted: &Wanted) -> Opening {
+        let patience = wanted.transaction_patience;
         let limit = CHECKPOINT_LIMIT + patience;
-        let opening = timeout(limit, Self::open(endpoint, name, patience)).await;
+        let opening = timeout(limit, Self::open(wanted, patience)).await;
         let nothing = |lack: String| Opening {
             beats: Vec::new(),
             lack: Some(lack),
@@ -78,12 +80,8 @@ impl Opening {
         }
     }
 
-    async fn open(
-        endpoint: &Endpoint,
-        name: &str,
-        patience: Duration,
-    ) -> Result<Opening, PostgresError> {
-        let session = Session::open(endpoint, name).await?;
+    async fn open(wanted: &Wanted, patience: Duration) -> Result<Opening, PostgresError> {
+        let session = Session::open(&wanted.endpoint, &wanted.application_name).await?;
         let means = match Means::read(&session).await? {
             Ok(means) => means,
             Err(lack) => {
@@ -147,6 +145,8 @@ struct Search {
     awaited: bool,
     /// How much longer it should be waited for when all rows are read.
     last_wait: Arc<OnceLock<Duration>>,
+    #[cfg(feature = "rules-out")]
+    onlooker: Option<Arc<dyn crate::Onlooker>>,
 }
 
 /// The window's end.
@@ -183,23 +183,20 @@ impl Drop for Window {
 
 impl Opening {
     /// The snapshot is there: begins to look for the window's end, on a connection of its own.
-    pub(crate) fn follow(
-        self,
-        (endpoint, name): (&Endpoint, &str),
-        snapshot: &str,
-        beats: Vec<Beat>,
-        base: Option<&Base>,
-    ) -> Window {
+    pub(crate) fn follow(self, wanted: &Wanted, snapshot: &str) -> Window {
+        let base = wanted.base.as_deref();
         let last_wait = Arc::new(OnceLock::new());
         let search = Search {
-            endpoint: endpoint.clone(),
-            name: name.to_owned(),
+            endpoint: wanted.endpoint.clone(),
+            name: wanted.application_name.clone(),
             snapshot: snapshot.to_owned(),
             opening: self,
-            beats,
+            beats: wanted.beats.clone(),
             base: base.and_then(Delta::window),
             awaited: base.is_some(),
             last_wait: last_wait.clone(),
+            #[cfg(feature = "rules-out")]
+            onlooker: wanted.onlooker.clone(),
         };
         let task = tokio::spawn(search.run());
         Window {
@@ -296,10 +293,12 @@ impl Search {
     async fn look(&self, session: Session, means: Means) -> Result<End, String> {
         let looked = async {
             let end = match Rule::WindowEnd.holds() {
-                true => reach_end(&session, &means).await?,
+                true => self.reach_end(&session, &means).await?,
                 false => summarized(&session).await?.1,
             };
             let listed = summaries::list(&session, means.timeline).await?;
+            #[cfg(feature = "rules-out")]
+            self.looked_on(crate::Step::SummariesListed).await;
             let boundary = match summaries::covering(&listed, end) {
                 Some(stretch) => {
                     Some(summaries::boundary(&session, means.timeline, stretch).await?)
@@ -324,6 +323,34 @@ impl Search {
             other_history,
             next,
         })
+    }
+
+    /// E: everything that the snapshot saw was written before it, is durable, and is summarized.
+    async fn reach_end(&self, session: &Session, means: &Means) -> Result<Lsn, PostgresError> {
+        let end = insert_position(session).await?;
+        #[cfg(feature = "rules-out")]
+        self.looked_on(crate::Step::EndNoted).await;
+        make_durable(session, end).await?;
+        #[cfg(feature = "rules-out")]
+        self.looked_on(crate::Step::EndDurable).await;
+        if means.may_checkpoint {
+            session.run("CHECKPOINT", "writing a checkpoint").await?;
+        }
+        loop {
+            let (timeline, summarized) = summarized(session).await?;
+            if timeline == i64::from(means.timeline) && summarized >= end {
+                return Ok(end);
+            }
+            sleep(PERIOD).await;
+        }
+    }
+
+    /// A test may look on here.
+    #[cfg(feature = "rules-out")]
+    async fn looked_on(&self, step: crate::Step) {
+        if let Some(onlooker) = &self.onlooker {
+            onlooker.at(step).await;
+        }
     }
 
     /// `base` is one on the same history.
@@ -377,22 +404,6 @@ fn start_of(
         .map(|beat| beat.lsn)
         .chain(base.map(|base| base.start))
         .max()
-}
-
-/// E: everything that the snapshot saw was written before it, is durable, and is summarized.
-async fn reach_end(session: &Session, means: &Means) -> Result<Lsn, PostgresError> {
-    let end = insert_position(session).await?;
-    make_durable(session, end).await?;
-    if means.may_checkpoint {
-        session.run("CHECKPOINT", "writing a checkpoint").await?;
-    }
-    loop {
-        let (timeline, summarized) = summarized(session).await?;
-        if timeline == i64::from(means.timeline) && summarized >= end {
-            return Ok(end);
-        }
-        sleep(PERIOD).await;
-    }
 }
 
 /// Up to where the WAL is summarized.

@@ -151,6 +151,7 @@ async fn a_beat_of_a_history_that_was_given_up_does_not_count(#[case] version: u
         let writer = shop.server.connect("shop").await;
         let update = "BEGIN; UPDATE t SET v = 1 WHERE i = 55";
         writer.batch_execute(update).await.unwrap();
+        shop.summarize();
         shop.fill(2_000_000);
         shop.summarize();
         let mut reading = shop.reading();
@@ -177,6 +178,7 @@ async fn the_number_of_a_beat_is_not_given_out_again_after_a_crash(#[case] versi
         let writer = shop.server.connect("shop").await;
         let update = "BEGIN; UPDATE t SET v = 1 WHERE i = 55";
         writer.batch_execute(update).await.unwrap();
+        shop.summarize();
         shop.fill(500_000);
         shop.summarize();
         let mut reading = shop.reading();
