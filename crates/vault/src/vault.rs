@@ -17,6 +17,7 @@ use crate::keys::{KEY_FORMAT, KeyFile, Keys};
 use crate::moves::Moves;
 use crate::probe::probe;
 use crate::seal::parse;
+use crate::shared_frames::FrameCache;
 use crate::store::{PutNew, Store, StoreLimits};
 use crate::weigh::Weights;
 use crate::{OwnerId, RecoveryKey, SiteKey, Unlock, VaultError, VaultId};
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
     pub(crate) footers: FooterCache,
+    pub(crate) frames: FrameCache,
     pub(crate) weights: Weights,
     pub(crate) moves: Mutex<Arc<Moves>>,
     /// Savesets whose place holds a tombstone: it will for ever.
@@ -167,6 +169,7 @@ impl Vault {
             store,
             keys: Arc::new(keys),
             footers: FooterCache::default(),
+            frames: FrameCache::default(),
             weights: Weights::default(),
             moves: Mutex::default(),
             tombstones: Mutex::default(),
@@ -182,6 +185,7 @@ impl Vault {
             store: Store::new(self.0.store.inner(), limits),
             keys: self.0.keys.clone(),
             footers: FooterCache::default(),
+            frames: FrameCache::default(),
             weights: Weights::default(),
             moves: Mutex::default(),
             tombstones: Mutex::default(),

@@ -13,6 +13,7 @@ mod crash;
 mod delta;
 mod delta_failures;
 mod delta_history;
+mod delta_scale;
 mod random_tables;
 mod restore_failures;
 mod rig;
