@@ -22,8 +22,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    Base, Basis, BlockRange, BlockSet, Extent, ObjectName, Phase, SegmentTask, SourcePlan,
-    TablePlan,
+    Base, Basis, BlockRange, Extent, ObjectName, Phase, SegmentTask, SourcePlan, TablePlan,
 };
 use vault::{BlobRef, ManifestTable, SavedDatabase, Saveset, VaultError};
 
@@ -33,6 +32,7 @@ pub(crate) use whole::ReadWhole;
 
 use crate::FlowError;
 use crate::error::Place;
+use crate::supervise::off_the_runtime;
 use indexes::Indexes;
 use next_table::Onto;
 use rules::{Change, bytes_per_block, is_read_afresh, next};
@@ -173,9 +173,16 @@ impl Delta {
         }
         let reading = self.base_table(base, before);
         let base_table = reading.await.map_err(|error| self.damaged(before, error))?;
-        let next = next(&base_table, &change, extent);
-        let no_block = |blocks: &BlockSet| blocks.is_empty() && !next.cut;
-        if matches!(&change, Change::Blocks(blocks, _) if no_block(blocks)) {
+        let end = base_table.end.min(hold(&change, extent));
+        let is_told = matches!(&change, Change::Blocks(blocks, _) if blocks.is_empty());
+        let name = table.name.to_string();
+        let doing = Place::named(Phase::Dictionary, "planning", &name);
+        let (base_table, mut next) = off_the_runtime(doing, move || {
+            let next = next(&base_table, &change, extent);
+            Ok((base_table, next))
+        })
+        .await?;
+        if is_told && !next.cut {
             return Ok((FromBase::All(before.clone()), Vec::new()));
         }
         let fresh = next.fresh.iter().map(|range| afresh(place, *range, extent));
@@ -184,17 +191,18 @@ impl Delta {
             return Ok((FromBase::Nothing, tasks));
         }
         let left = self.left(before, &base_table, &next).await?;
+        let parts = std::mem::take(&mut next.patch);
         let onto = Arc::new(Onto {
             before: before.clone(),
-            end: base_table.end.min(hold(&change, extent)),
+            end,
             left,
             next,
         });
-        tasks.extend(onto.next.patch.iter().map(|part| Task {
+        tasks.extend(parts.into_iter().map(|part| Task {
             table: place,
             blocks: part.range,
-            estimated_bytes: part.blocks.len() * bytes_per_block(extent),
-            patch: Some((onto.clone(), part.clone())),
+            estimated_bytes: part.len() * bytes_per_block(extent),
+            patch: Some((onto.clone(), part)),
         }));
         Ok((FromBase::Some(onto), tasks))
     }

@@ -71,10 +71,33 @@ pub(crate) struct OldPatch {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Part {
     pub(crate) range: BlockRange,
-    /// What is read of it.
-    pub(crate) blocks: BlockSet,
+    /// What is read of it; `None`: all of it.
+    pub(crate) some: Option<BlockSet>,
     /// What of that a patch has that is given up.
     pub(crate) must: BlockSet,
+}
+
+impl Part {
+    /// What is read.
+    pub(crate) fn blocks(&self) -> BlockSet {
+        let all = || {
+            let mut all = BlockSet::new();
+            all.insert_range(blocks(self.range));
+            all
+        };
+        self.some.clone().unwrap_or_else(all)
+    }
+
+    /// How many blocks that are.
+    pub(crate) fn len(&self) -> u64 {
+        let all = || blocks(self.range).len() as u64;
+        self.some.as_ref().map_or_else(all, BlockSet::len)
+    }
+}
+
+/// The blocks of a set that lie in a range.
+pub(crate) fn within(set: &BlockSet, range: BlockRange) -> BlockSet {
+    set.range(blocks(range)).collect()
 }
 
 /// A table of which few blocks are kept is simply read again, and the base's sheet is not even looked at.
@@ -170,7 +193,9 @@ pub(crate) fn next(base: &BaseTable, change: &Change, extent: Extent) -> Next {
     let mut stays = vec![false; base.sheet.patches.len()];
     for (place, generation) in generations.iter().enumerate() {
         for patch in generation.patches.clone() {
-            let owns = !generation.owned.is_disjoint(&base.listed[patch]);
+            // No other patch of its generation has blocks there.
+            let range = blocks(base.sheet.patches[patch].blocks);
+            let owns = generation.owned.range_cardinality(range) > 0;
             stays[patch] = owns && !given_up.contains(&place);
         }
     }
@@ -394,21 +419,17 @@ fn in_parts(all: &BlockSet, must: &BlockSet, extent: Extent) -> Vec<Part> {
                 end: Some(last.saturating_add(1)),
             },
             must: must & &part,
-            blocks: part,
+            some: Some(part),
         });
     }
 }
 
 /// The new patch where all blocks are compared.
 fn compared(kept: &[Held], must: &BlockSet) -> Vec<Part> {
-    let parts = kept.iter().map(|held| {
-        let mut blocks = BlockSet::new();
-        blocks.insert_range(held.range());
-        Part {
-            range: held.entry.blocks,
-            must: must & &blocks,
-            blocks,
-        }
+    let parts = kept.iter().map(|held| Part {
+        range: held.entry.blocks,
+        some: None,
+        must: within(must, held.entry.blocks),
     });
     parts.collect()
 }

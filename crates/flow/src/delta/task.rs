@@ -7,7 +7,7 @@ use model::{BlockIndex, BlockRange, BlockSet, BlockSpan, Extent, Patching, Phase
 use vault::VaultError;
 
 use super::next_table::Onto;
-use super::rules::{Part, bytes_per_block, in_segments, overlapping, patches_over};
+use super::rules::{Part, bytes_per_block, in_segments, overlapping, patches_over, within};
 use super::under::{Indexed, Under, under};
 use super::{Delta, INDEXES_AT_ONCE};
 use crate::FlowError;
@@ -53,14 +53,15 @@ impl Task {
         let (Some((onto, part)), Some(delta)) = (self.patch, delta) else {
             return Ok(ready);
         };
-        let found = delta.under(&onto, &part).await;
+        let blocks = part.blocks();
+        let found = delta.under(&onto, &part, &blocks).await;
         let found = found.map_err(|error| delta.damaged(&onto.before, error))?;
         let known = found.index();
         let place = Place::within(Phase::Data, "looking into the base");
         let known = known.map_err(|error| place.fault(error))?;
         ready.before = found.before;
         ready.task.patch = Some(Arc::new(Patching {
-            blocks: part.blocks,
+            blocks,
             known,
             must: found.must,
         }));
@@ -79,7 +80,7 @@ impl Ready {
 }
 
 impl Delta {
-    async fn under(&self, onto: &Onto, part: &Part) -> Result<Under, VaultError> {
+    async fn under(&self, onto: &Onto, part: &Part, read: &BlockSet) -> Result<Under, VaultError> {
         let next = &onto.next;
         let over = patches_over(&next.patches, |patch| &patch.entry, part.range);
         let reading = over.map(|place| async move {
@@ -100,7 +101,7 @@ impl Delta {
         let kept = overlapping(&next.kept, |(_, entry)| entry, part.range);
         let looking = kept.filter_map(|place| {
             let entry = &next.kept[place].1;
-            let blocks = within(&part.blocks, entry.blocks);
+            let blocks = within(read, entry.blocks);
             (!blocks.is_empty()).then_some(async move {
                 let index = self.saveset.index(entry).await?;
                 let index = &index;
@@ -136,10 +137,4 @@ pub(super) fn afresh(table: usize, range: BlockRange, extent: Extent) -> Vec<Tas
         }
     });
     tasks.collect()
-}
-
-pub(super) fn within(blocks: &BlockSet, range: BlockRange) -> BlockSet {
-    blocks
-        .range(range.start..range.end.unwrap_or(u32::MAX))
-        .collect()
 }

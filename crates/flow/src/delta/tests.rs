@@ -12,9 +12,8 @@ use vault::{ContentHash, FrameRun, ManifestTable, PackId, SegmentEntry, TableShe
 
 use super::next_table::less;
 use super::rules::{
-    BaseTable, GENERATIONS, Next, OldPatch, Part, in_segments, overlapping, patches_over,
+    BaseTable, GENERATIONS, Next, OldPatch, Part, in_segments, overlapping, patches_over, within,
 };
-use super::task::within;
 use super::under::{Indexed, Under, size, under};
 use super::*;
 
@@ -155,16 +154,17 @@ impl World {
             .map(|at| self.indexed(&next.patches[at].entry))
             .collect();
         let mut all = Under::default();
+        let read = part.blocks();
         for place in overlapping(&next.kept, |(_, entry)| entry, part.range) {
             let entry = &next.kept[place].1;
-            let blocks = within(&part.blocks, entry.blocks);
+            let blocks = within(&read, entry.blocks);
             let must = &part.must & &blocks;
             all.append(under(&blocks, &must, self.indexed(entry), &over));
         }
         assert_eq!(all.must, part.must, "every block has a hash");
         let mut ready = fresh(part.range);
         ready.task.patch = Some(Arc::new(Patching {
-            blocks: part.blocks.clone(),
+            blocks: read,
             known: all.index().unwrap(),
             must: all.must,
         }));
@@ -470,4 +470,112 @@ fn an_appended_table_is_cut_into_segments_as_it_grows() {
         world.check();
     }
     assert!((40..=60).contains(&world.sheet.segments.len()));
+}
+
+#[test]
+fn patches_below_a_segment_that_is_read_afresh_leave_the_sheet() {
+    let rows: Rows = (0..BLOCKS)
+        .map(|block| (block, rows_of(2, block as u8)))
+        .collect();
+    let mut world = World::full(rows, BLOCKS);
+    let write = |world: &mut World, blocks: std::ops::Range<u32>, byte| {
+        for block in blocks.clone() {
+            world.rows.insert(block, rows_of(3, byte));
+        }
+        world.delta(&Change::Blocks(blocks.collect(), u32::MAX));
+        world.check();
+    };
+    write(&mut world, 0..2, 100);
+    write(&mut world, 9..11, 101);
+    assert_eq!(world.sheet.patches.len(), 2);
+    // Most of the first segment: the patch in it counts no more, the other one stays.
+    write(&mut world, 2..7, 102);
+    assert_eq!(world.sheet.patches.len(), 1);
+    write(&mut world, 11..16, 103);
+    assert_eq!(world.sheet.patches, []);
+    assert_eq!(world.sheet.segments.len(), 8);
+}
+
+#[test]
+fn generations_that_shrink_step_by_step_are_merged_when_there_are_too_many() {
+    let rows: Rows = (0..1_000)
+        .map(|block| (block, rows_of(2, block as u8)))
+        .collect();
+    let mut world = World::full(rows, 1_000);
+    let mut left = (0..1_000).step_by(3);
+    let sizes = [27, 27, 27, 9, 9, 9, 3, 3, 3, 1, 1, 1, 1, 1, 1];
+    for (number, size) in sizes.into_iter().enumerate() {
+        let blocks: BlockSet = left.by_ref().take(size).collect();
+        for block in &blocks {
+            world.rows.insert(block, rows_of(3, number as u8));
+        }
+        world.delta(&Change::Blocks(blocks, u32::MAX));
+        world.check();
+        let generations = world
+            .sheet
+            .patches
+            .chunk_by(|one, next| one.saveset == next.saveset);
+        let generations = generations.count();
+        match number < GENERATIONS {
+            true => assert_eq!(generations, number + 1),
+            false => assert!(generations <= GENERATIONS),
+        }
+    }
+}
+
+#[test]
+fn a_sheet_of_many_segments_and_patches_is_planned_without_looking_at_all_of_them_for_each() {
+    let entry = |saveset: i64, start: u32, end: u32| SegmentEntry {
+        saveset: SavesetId::new(saveset).unwrap(),
+        blocks: BlockRange {
+            start,
+            end: Some(end),
+        },
+        narrowed: false,
+        rows: Vec::new(),
+        plain_bytes: 8 << 20,
+        stored_bytes: 0,
+        row_count: 1_000,
+        index: Vec::new(),
+        hash: ContentHash::of(&[]),
+    };
+    let segments = (0..5_000).map(|place| entry(1, place * 1_000, (place + 1) * 1_000));
+    let mut base = BaseTable {
+        sheet: TableSheet {
+            segments: segments.collect(),
+            patches: Vec::new(),
+        },
+        listed: Vec::new(),
+        end: 5_000_000,
+    };
+    for generation in 0..10 {
+        for place in 0..500 {
+            let start = place * 10_000;
+            let patch = entry(2 + generation, start, start + 10_000);
+            base.sheet.patches.push(patch);
+            let first = start + generation as u32 * 7;
+            base.listed
+                .push((first..start + 10_000).step_by(100).collect());
+        }
+    }
+    let extent = Extent {
+        blocks: 5_000_000,
+        bytes: 40 << 30,
+    };
+    let changed: BlockSet = (0..5_000_000).step_by(5_003).collect();
+    for change in [Change::Blocks(changed, u32::MAX), Change::Unknown] {
+        let next = next(&base, &change, extent);
+        assert_eq!(next.kept.len(), 5_000);
+        assert_eq!(next.fresh, []);
+        let parts = &next.patch;
+        assert!(parts.len() <= 5_000);
+        let over: usize = parts
+            .iter()
+            .step_by(100)
+            .map(|part| {
+                patches_over(&next.patches, |patch: &OldPatch| &patch.entry, part.range).count()
+            })
+            .sum();
+        assert!(over > 0);
+    }
 }
