@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::Progress;
 use tempfile::NamedTempFile;
 
+use crate::dump_time;
 use crate::error::PostgresError;
 use crate::facts::{DatabaseFacts, DatabaseSetting, FACTS_VERSION, Grant};
 use crate::locks::Lockable;
@@ -65,6 +66,10 @@ impl Dump<'_> {
         let database = conninfo_of_database(endpoint.database());
         let output = run.arg(format!("--dbname={database}")).run().await?;
         tell_warnings(&output.stderr, wanted.progress.as_ref());
+        dump_time::fix(file.as_file()).map_err(|source| PostgresError::TemporaryFile {
+            doing: "putting a fixed time into pg_dump's",
+            source,
+        })?;
         Ok(file)
     }
 }

@@ -26,6 +26,7 @@ mod chosen;
 mod connect;
 mod copy;
 mod dictionary;
+mod dump_time;
 mod engine;
 mod error;
 mod export;
