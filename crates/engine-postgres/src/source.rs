@@ -286,6 +286,12 @@ impl PostgresSource {
             return Err(PostgresError::CatalogChanged { what });
         }
         let mut facts = self.closing_facts(&session).await?;
+        session.close().await;
+        self.held.watch.end().await;
+        if let Ok(session) = Arc::try_unwrap(self.held.session) {
+            session.close().await;
+        }
+        // Nothing is held while the rest of the window is waited for.
         if let Some(window) = self.window.take() {
             match window.next().await {
                 Ok(window) => facts.window = Some(window),
@@ -293,11 +299,6 @@ impl PostgresSource {
             }
         }
         let value = serde_json::to_value(facts).map_err(|e| written(e.into()))?;
-        session.close().await;
-        self.held.watch.end().await;
-        if let Ok(session) = Arc::try_unwrap(self.held.session) {
-            session.close().await;
-        }
         Ok(ClosingFacts(value))
     }
 

@@ -36,13 +36,14 @@ const CHECKPOINT_LIMIT: Duration = Duration::from_secs(60);
 const OTHERS_CHECKPOINT_LIMIT: Duration = Duration::from_secs(30);
 
 /// And where nobody does: it comes every five minutes where nothing else is set.
-const READING_LIMIT: Duration = Duration::from_secs(600);
+const READING_LIMIT: Duration = Duration::from_secs(3600);
 
 /// How much longer it is waited for when all rows are read.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// How often it is looked.
+/// How soon it is looked again, first and in the end.
 const PERIOD: Duration = Duration::from_millis(20);
+const LONG_PERIOD: Duration = Duration::from_secs(1);
 
 /// The message that ends a window is up to so long.
 const LONGEST_MESSAGE: u64 = 16 << 10;
@@ -58,6 +59,8 @@ pub(crate) struct Opening {
     beats: Vec<HeartBeat>,
     /// Why there is no own one.
     lack: Option<String>,
+    /// Whether the server has the means, as far as it was asked.
+    hopeless: bool,
 }
 
 impl Opening {
@@ -66,14 +69,10 @@ impl Opening {
         let patience = wanted.transaction_patience;
         let limit = CHECKPOINT_LIMIT + patience;
         let opening = timeout(limit, Self::open(wanted, patience)).await;
-        let nothing = |lack: String| Opening {
-            beats: Vec::new(),
-            lack: Some(lack),
-        };
         match opening {
             Ok(Ok(opening)) => opening,
-            Ok(Err(error)) => nothing(why(&error)),
-            Err(_) => nothing(format!(
+            Ok(Err(error)) => Self::without(why(&error)),
+            Err(_) => Self::without(format!(
                 "the server did not note its place in the WAL within {} s",
                 limit.as_secs()
             )),
@@ -83,31 +82,47 @@ impl Opening {
     async fn open(wanted: &Wanted, patience: Duration) -> Result<Opening, PostgresError> {
         let session = Session::open(&wanted.endpoint, &wanted.application_name).await?;
         let means = match Means::read(&session).await? {
-            Ok(means) => means,
-            Err(lack) => {
-                session.close().await;
-                return Ok(Opening {
-                    beats: Vec::new(),
-                    lack: Some(lack),
-                });
-            }
+            Ok(means) => means
+                .lack()
+                .map_or(Ok(means.clone()), |lack| Err(lack.into())),
+            Err(lack) => Err(lack),
         };
-        let mut opening = Opening {
-            beats: Vec::new(),
-            lack: means.lack().map(str::to_owned),
+        let opening = match means {
+            Ok(means) => Self::with(&session, &means, patience).await?,
+            Err(lack) => Opening {
+                hopeless: true,
+                ..Self::without(lack)
+            },
         };
-        if opening.lack.is_none() {
-            let mut last = Checkpoint::last(&session).await?;
-            if means.may_checkpoint && last.since >= WORTH_A_CHECKPOINT {
-                session.run("CHECKPOINT", "writing a checkpoint").await?;
-                last = Checkpoint::last(&session).await?;
-            }
-            let beat = HeartBeat::take(&session, &means).await?;
-            wait_for(&session, beat.xid, patience).await?;
-            opening.beats = vec![HeartBeat::of_checkpoint(&means, &last), beat];
-        }
         session.close().await;
         Ok(opening)
+    }
+
+    fn without(lack: String) -> Opening {
+        Opening {
+            beats: Vec::new(),
+            lack: Some(lack),
+            hopeless: false,
+        }
+    }
+
+    async fn with(
+        session: &Session,
+        means: &Means,
+        patience: Duration,
+    ) -> Result<Opening, PostgresError> {
+        let mut last = Checkpoint::last(session).await?;
+        if means.may_checkpoint && last.since >= WORTH_A_CHECKPOINT {
+            session.run("CHECKPOINT", "writing a checkpoint").await?;
+            last = Checkpoint::last(session).await?;
+        }
+        let beat = HeartBeat::take(session, means).await?;
+        wait_for(session, beat.xid, patience).await?;
+        Ok(Opening {
+            beats: vec![HeartBeat::of_checkpoint(means, &last), beat],
+            lack: None,
+            hopeless: false,
+        })
     }
 }
 
@@ -207,7 +222,7 @@ impl Opening {
 }
 
 impl Window {
-    async fn found(&mut self, patience: Option<Duration>) -> &Result<End, String> {
+    async fn found(&mut self, patience: Option<Duration>) -> Result<&End, String> {
         if let State::Looking(task) = &mut self.state {
             let ended = match patience {
                 Some(patience) => timeout(patience, &mut *task).await,
@@ -227,8 +242,8 @@ impl Window {
             self.state = State::Found(Box::new(found));
         }
         match &self.state {
-            State::Found(found) => found,
-            State::Looking(_) => unreachable!("it was found above"),
+            State::Found(found) => found.as_ref().as_ref().map_err(String::clone),
+            State::Looking(_) => Err("the search for its end goes on".into()),
         }
     }
 
@@ -240,7 +255,7 @@ impl Window {
         database: Oid,
         files: &[Oid],
     ) -> Result<Changes, String> {
-        let end = self.found(None).await.as_ref().map_err(String::clone)?;
+        let end = self.found(None).await?;
         if let Some(other) = &end.other_history {
             return Err(other.clone());
         }
@@ -255,7 +270,8 @@ impl Window {
     /// What the next backup needs; or, as a sentence's end, why there is nothing.
     pub(crate) async fn next(mut self) -> Result<WalWindow, String> {
         let patience = self.last_wait.get().copied();
-        self.found(Some(patience.unwrap_or(CHECKPOINT_LIMIT))).await;
+        self.found(Some(patience.unwrap_or(CHECKPOINT_LIMIT)))
+            .await?;
         let nowhere = State::Found(Box::new(Err("it was asked for twice".into())));
         let State::Found(found) = std::mem::replace(&mut self.state, nowhere) else {
             return Err("the search for its end broke off".into());
@@ -268,6 +284,9 @@ impl Window {
 
 impl Search {
     async fn run(self) -> Result<End, String> {
+        if let Some(lack) = self.opening.lack.clone().filter(|_| self.opening.hopeless) {
+            return Err(lack);
+        }
         let opened = Session::open(&self.endpoint, &self.name).await;
         let session = opened.map_err(|e| why(&e))?;
         let means = Means::read(&session).await.map_err(|e| why(&e))??;
@@ -336,12 +355,14 @@ impl Search {
         if means.may_checkpoint {
             session.run("CHECKPOINT", "writing a checkpoint").await?;
         }
+        let mut period = PERIOD;
         loop {
             let (timeline, summarized) = summarized(session).await?;
             if timeline == i64::from(means.timeline) && summarized >= end {
                 return Ok(end);
             }
-            sleep(PERIOD).await;
+            sleep(period).await;
+            period = (period * 5 / 4).min(LONG_PERIOD);
         }
     }
 
