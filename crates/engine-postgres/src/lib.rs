@@ -12,7 +12,8 @@
 //! The pieces: `connect` (URL, TLS, sockets), `session` (the settings of every connection),
 //! `tools` (pg_dump and its sisters), `locks`, `snapshot` and `watch` (locks first, the exported
 //! snapshot, whom we block), `chosen` (what of a database is taken), `source` (a backup from its plan to its end), `inventory` (what is in a database), `fingerprint` and `format` (the shape of rows),
-//! `copy` (the bulk reader), `dictionary`, `globals`, `sequences`, `large_objects` (what is no
+//! `changed` (which blocks
+//! were written since a base), `copy` (the bulk reader), `dictionary`, `globals`, `sequences`, `large_objects` (what is no
 //! row), `restore` (all of it the other way round), `export` (into files),
 //! `facts` (what the two halves tell each other).
 //!
