@@ -1,8 +1,8 @@
 //! Executions: the runs of jobs.
 
 use model::{
-    BackupMechanism, ExecutionId, ExecutionStatus, JobId, JobType, Moment, Phase, PhaseStatus,
-    RunType, SavesetId, ServerExecutionId, SiteId, SiteType,
+    BackupMechanism, ChangedBlocksSource, ExecutionId, ExecutionStatus, JobId, JobType, Moment,
+    Phase, PhaseStatus, RunType, SavesetId, ServerExecutionId, SiteId, SiteType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,7 +51,7 @@ pub struct Execution {
     /// The execution and its attempt, `121.1`; null while QUEUED.
     #[schema(value_type = Option<String>)]
     pub server_execution_id: Option<ServerExecutionId>,
-    /// RESTORE: the execution it restores. DELTA: the one whose saveset it builds on.
+    /// RESTORE: the execution it restores. DELTA: the one whose saveset it builds on, known from its start.
     #[serde_as(as = "Option<DisplayFromStr>")]
     #[schema(value_type = Option<String>)]
     pub parent_execution_id: Option<ExecutionId>,
@@ -67,7 +67,8 @@ pub struct Execution {
     /// BACKUP: the saveset made. RESTORE: the one restored.
     #[schema(value_type = Option<i64>)]
     pub saveset_id: Option<SavesetId>,
-    /// What it became; null while nobody knows.
+    /// What it became, FULL or DELTA; `status_detail` says why. While QUEUED what was asked for, null:
+    /// the job's `backup_type`.
     #[schema(schema_with = words::run_type_or_null)]
     pub run_type: Option<RunType>,
     /// The type of its site.
@@ -100,6 +101,22 @@ pub struct ExecutionPhase {
     pub end_time: Option<Moment>,
     /// Average; up to now while it runs.
     pub bytes_per_second: u64,
+    /// DATA of a DELTA that has succeeded: how the changed blocks of each database were found. A database
+    /// that the saveset before does not have was read whole and is not listed. Empty everywhere else.
+    pub databases: Vec<ChangedBlocksOfDatabase>,
+}
+
+/// How the changed blocks of one database were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedBlocksOfDatabase {
+    /// The database, in SQL quoting.
+    pub object_name: String,
+    /// WAL_SUMMARY: PostgreSQL's WAL summaries told which blocks were written, and only they were read.
+    /// HASH: all was read, and what had not changed was not stored again.
+    #[schema(schema_with = words::changed_blocks_source)]
+    pub changed_blocks_source: ChangedBlocksSource,
+    /// Why not better; null: it is the best that there is.
+    pub reason: Option<String>,
 }
 
 impl ExecutionPhase {
@@ -136,8 +153,10 @@ pub struct OneExecution {
     pub bytes_read: u64,
     /// Bytes that were new in the vault.
     pub bytes_stored: u64,
-    /// WAL_SUMMARY or HASH for a DELTA, else null.
-    pub changed_blocks_source: Option<String>,
+    /// WAL_SUMMARY or HASH for a DELTA that has succeeded, else null. Of several databases the slower way
+    /// counts.
+    #[schema(schema_with = words::changed_blocks_source_or_null)]
+    pub changed_blocks_source: Option<ChangedBlocksSource>,
 }
 
 /// Reads `run_type` of row 3 from the query and the body; the body may be absent.
@@ -160,19 +179,4 @@ pub fn parse_execute(
         )),
         (one, other) => Ok(one.or(other)),
     }
-}
-
-/// DELTA is not there yet.
-///
-/// # Errors
-/// [`Refusal::NotBuiltYet`] for DELTA.
-pub fn refuse_delta(run_type: Option<RunType>) -> Result<(), Refusal> {
-    if run_type == Some(RunType::Delta) {
-        return Err(Refusal::not_built(
-            "run_type",
-            "DELTA",
-            "use FULL, or leave it out",
-        ));
-    }
-    Ok(())
 }

@@ -193,9 +193,6 @@ fn parse_backup(fields: &Fields<'_>, site_type: SiteType) -> Result<JobDefinitio
         ));
     }
     let backup_type = fields.word("backup_type", &words::all::<RunType>())?;
-    if backup_type == Some(RunType::Delta) {
-        return Err(fields.not_built("backup_type", "DELTA", "use FULL, or leave it out"));
-    }
     let mechanism = fields.word("backup_mechanism", &[BackupMechanism::Dsa])?;
     refuse_target(fields)?;
     fields.required("job_settings")?;

@@ -56,7 +56,7 @@ mod words;
 pub use adoption::{AdoptDraft, AdoptRequest, AdoptedSite, parse_adoption};
 pub use credentials::parse_credentials;
 pub use executions::{
-    Execution, ExecutionPhase, OneExecution, Skipped, parse_execute, refuse_delta,
+    ChangedBlocksOfDatabase, Execution, ExecutionPhase, OneExecution, Skipped, parse_execute,
 };
 pub use fault_codes::FAULTS;
 pub use fields::parse_json;

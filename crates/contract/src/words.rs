@@ -1,7 +1,9 @@
 //! The closed sets of words, as schemas: listed from `model`'s enums, so that the document cannot
 //! fall behind them.
 
-use model::{ExecutionStatus, JobType, ObjectType, PreparationStatus, RunType, SiteType};
+use model::{
+    ChangedBlocksSource, ExecutionStatus, JobType, ObjectType, PreparationStatus, RunType, SiteType,
+};
 use strum::IntoEnumIterator;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
@@ -43,6 +45,23 @@ word_schemas! {
     site_type: SiteType, false, "The kind of the site's database system.";
     object_type: ObjectType, false, "What kind of object the name means.";
     object_type_or_null: ObjectType, true, "The type of what it is in.";
+}
+
+fn ways_of_finding(nullable: bool) -> Object {
+    let ways = [ChangedBlocksSource::WalSummary, ChangedBlocksSource::Hash];
+    words(
+        ways.map(|way| way.to_string()).to_vec(),
+        nullable,
+        "How changed blocks were found: told by PostgreSQL's WAL summaries, or by comparing hashes.",
+    )
+}
+
+pub(crate) fn changed_blocks_source() -> Object {
+    ways_of_finding(false)
+}
+
+pub(crate) fn changed_blocks_source_or_null() -> Object {
+    ways_of_finding(true)
 }
 
 pub(crate) fn mechanism() -> Object {

@@ -1,12 +1,12 @@
 //! What the catalog keeps, as the contract shows it.
 
-use catalog::{JobRecord, Notes, PhaseRecord, SavesetRecord, SiteRecord};
+use catalog::{JobRecord, Notes, PhaseRecord, SavesetRecord, SiteRecord, changed_blocks_source};
 use contract::{
-    Concerned, DamagedObject, Execution, ExecutionPhase, Job, JobSettings, LastExecutionDetails,
-    ListedJob, ListedObject, OneExecution, READ_ONLY, Saveset, Site, Skipped, Verification,
-    site_target_type,
+    ChangedBlocksOfDatabase, Concerned, DamagedObject, Execution, ExecutionPhase, Job, JobSettings,
+    LastExecutionDetails, ListedJob, ListedObject, OneExecution, READ_ONLY, Saveset, Site, Skipped,
+    Verification, site_target_type,
 };
-use model::{BrowsedObject, Moment};
+use model::{BrowsedObject, Moment, Phase};
 
 pub(crate) fn site(record: &SiteRecord) -> Site {
     Site::of(&record.definition, record.has_password, record.created_at)
@@ -83,7 +83,11 @@ pub(crate) fn one_execution(
 ) -> OneExecution {
     OneExecution {
         execution: execution(record),
-        phases: record.phases.iter().map(|p| phase(p, now)).collect(),
+        phases: record
+            .phases
+            .iter()
+            .map(|p| phase(p, record, now))
+            .collect(),
         warnings: notes.warnings,
         skipped_objects: notes
             .skipped
@@ -95,12 +99,11 @@ pub(crate) fn one_execution(
             .collect(),
         bytes_read: record.bytes_read,
         bytes_stored: record.bytes_stored,
-        // Only a DELTA has one, and there are none yet.
-        changed_blocks_source: None,
+        changed_blocks_source: changed_blocks_source(&record.changed_blocks),
     }
 }
 
-fn phase(record: &PhaseRecord, now: Moment) -> ExecutionPhase {
+fn phase(record: &PhaseRecord, of: &catalog::Execution, now: Moment) -> ExecutionPhase {
     ExecutionPhase {
         phase: record.phase,
         status: record.status,
@@ -115,6 +118,18 @@ fn phase(record: &PhaseRecord, now: Moment) -> ExecutionPhase {
             record.end_time,
             now,
         ),
+        databases: match record.phase {
+            Phase::Data => of.changed_blocks.iter().map(changed_blocks).collect(),
+            _ => Vec::new(),
+        },
+    }
+}
+
+fn changed_blocks(of: &catalog::ChangedIn) -> ChangedBlocksOfDatabase {
+    ChangedBlocksOfDatabase {
+        object_name: of.database.to_string(),
+        changed_blocks_source: of.found.source,
+        reason: of.found.why.clone(),
     }
 }
 

@@ -176,6 +176,35 @@ async fn abort(
     Ok(Exit::Failed)
 }
 
+/// By which way the changed blocks of a DELTA were found; of several databases each.
+fn changed_blocks(execution: &Value) -> String {
+    let phases = execution["phases"].as_array().into_iter().flatten();
+    let databases: Vec<&Value> = phases
+        .flat_map(|phase| phase["databases"].as_array().into_iter().flatten())
+        .collect();
+    let way = |database: &Value| {
+        let way = match text(database, "changed_blocks_source").as_str() {
+            "WAL_SUMMARY" => "told by WAL summaries".to_owned(),
+            "HASH" => "found by comparing hashes".to_owned(),
+            other => other.to_owned(),
+        };
+        match database["reason"].as_str() {
+            Some(reason) => format!("{way}: {reason}"),
+            None => way,
+        }
+    };
+    match databases.as_slice() {
+        [] => String::new(),
+        [one] => way(one),
+        several => {
+            let lines = several
+                .iter()
+                .map(|database| format!("{} {}", text(database, "object_name"), way(database)));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
 /// What to say of an execution that was only started.
 pub(crate) fn started(site: &str, execution: &str) -> String {
     format!(
@@ -205,6 +234,8 @@ pub(crate) fn one(execution: &Value) -> String {
         ),
         ("Status", text(execution, "status")),
         ("Detail", text(execution, "status_detail")),
+        ("Parent execution", text(execution, "parent_execution_id")),
+        ("Changed blocks", changed_blocks(execution)),
         ("Start", output::time(execution, "start_time")),
         ("End", output::time(execution, "end_time")),
         ("Saveset", text(execution, "saveset_id")),

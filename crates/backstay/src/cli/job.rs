@@ -43,6 +43,24 @@ pub(crate) enum JobCommand {
     },
 }
 
+/// FULL or DELTA, as a flag.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RunTypeArg {
+    /// Everything is read
+    Full,
+    /// What changed since the newest saveset of the job
+    Delta,
+}
+
+impl RunTypeArg {
+    fn word(self) -> &'static str {
+        match self {
+            RunTypeArg::Full => "FULL",
+            RunTypeArg::Delta => "DELTA",
+        }
+    }
+}
+
 /// BACKUP or RESTORE, as a flag.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum JobTypeArg {
@@ -70,6 +88,9 @@ pub(crate) struct CreateArgs {
     name: Option<String>,
     #[command(flatten)]
     chosen: ChosenArgs,
+    /// What its runs are: all that there is, or what changed since the one before [default: full]
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true)]
+    backup_type: Option<RunTypeArg>,
     /// How many savesets are kept [default: 7]
     #[arg(long, value_name = "N")]
     copies: Option<u32>,
@@ -87,7 +108,7 @@ pub(crate) struct CreateArgs {
     description: Option<String>,
     /// The whole job as JSON, as the API takes it
     #[arg(long, value_name = "FILE")]
-    #[arg(conflicts_with_all = ["name", "ChosenArgs", "SelectArgs", "copies", "priority", "auto_abort", "yield_to_ddl", "description"])]
+    #[arg(conflicts_with_all = ["name", "backup_type", "ChosenArgs", "SelectArgs", "copies", "priority", "auto_abort", "yield_to_ddl", "description"])]
     file: Option<PathBuf>,
 }
 
@@ -97,9 +118,15 @@ pub(crate) struct RunArgs {
     site: String,
     /// The job's id or name
     job: String,
-    /// What it should be: full or delta [default: the job's own]
-    #[arg(long, value_name = "TYPE")]
-    run_type: Option<String>,
+    /// What it should be [default: the job's own type]
+    #[arg(long, value_name = "TYPE", ignore_case = true)]
+    run_type: Option<RunTypeArg>,
+    /// The same as --run-type full
+    #[arg(long, conflicts_with_all = ["run_type", "delta"])]
+    full: bool,
+    /// The same as --run-type delta
+    #[arg(long, conflicts_with = "run_type")]
+    delta: bool,
     /// Wait until it has ended, and show how it goes
     #[arg(long)]
     wait: bool,
@@ -159,6 +186,7 @@ impl CreateArgs {
         Ok(without_nulls(json!({
             "name": self.name,
             "job_type": "BACKUP",
+            "backup_type": self.backup_type.map(RunTypeArg::word),
             "description": self.description,
             "priority": self.priority,
             "no_of_retention_copies": self.copies,
@@ -181,13 +209,21 @@ fn body_of(path: &std::path::Path) -> Result<Value, CommandError> {
 }
 
 impl RunArgs {
+    fn asked_type(&self) -> Option<RunTypeArg> {
+        match (self.full, self.delta) {
+            (true, _) => Some(RunTypeArg::Full),
+            (_, true) => Some(RunTypeArg::Delta),
+            _ => self.run_type,
+        }
+    }
+
     async fn run(self, context: &Context) -> Result<Exit, CommandError> {
         let client = context.client()?;
         let job = job_id(&client, &self.site, &self.job).await?;
         let credentials = self.credentials.given()?;
         let answer = client
             .post(&["sites", &self.site, "jobs", &job, "execute"])
-            .query_if("run_type", self.run_type.as_deref())
+            .query_if("run_type", self.asked_type().map(RunTypeArg::word))
             .idempotency_key(self.idempotency_key.as_deref())?
             .credentials(credentials.as_ref())
             .send()
@@ -224,6 +260,7 @@ async fn list(
                 ("JOB", &|j| text(j, "job_id")),
                 ("NAME", &|j| text(j, "name")),
                 ("TYPE", &|j| text(j, "job_type")),
+                ("RUNS", &|j| text(j, "backup_type")),
                 ("ACTIVE", &|j| text(j, "is_active")),
                 ("COPIES", &|j| text(j, "no_of_retention_copies")),
                 ("LAST STATUS", &|j| {
@@ -259,6 +296,7 @@ fn one(job: &Value) -> String {
         ("Description", text(job, "description")),
         ("Site", text(job, "site_id")),
         ("Type", text(job, "job_type")),
+        ("Runs", text(job, "backup_type")),
         ("Objects", objects.join("\n")),
         ("Active", text(job, "is_active")),
         ("Priority", text(job, "priority")),

@@ -1,6 +1,4 @@
-use contract::{
-    Code, ExecuteQuery, Refusal, RestoreDraft, parse_execute, parse_restore, refuse_delta,
-};
+use contract::{Code, ExecuteQuery, Refusal, RestoreDraft, parse_execute, parse_restore};
 use model::{RunType, SavesetId, SiteType};
 use serde_json::{Value, json};
 
@@ -160,12 +158,10 @@ fn run_type_comes_in_the_body_or_the_query_but_not_in_two_minds() {
     );
     let refused = parse_execute(query(Some(RunType::Delta)), Some(&full));
     assert_refused(refused, Code::InvalidField, "run_type");
-    assert_refused(
-        refuse_delta(Some(RunType::Delta)),
-        Code::SettingNotBuiltYet,
-        "run_type",
+    assert_eq!(
+        parse_execute(query(None), Some(&json!({"run_type": "Delta"}))),
+        Ok(Some(RunType::Delta))
     );
-    assert!(refuse_delta(Some(RunType::Full)).is_ok());
 }
 
 #[test]

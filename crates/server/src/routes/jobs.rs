@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use catalog::{JobFilter, JobRecord, SiteRecord};
 use contract::{
     BASE_PATH, ExecuteQuery, Job, JobRequest, JobsQuery, ListedJob, Refusal, parse_execute,
-    parse_job, refuse_delta, refuse_query,
+    parse_job, refuse_query,
 };
 use model::{JobDefinition, JobType};
 
@@ -172,7 +172,9 @@ pub(crate) async fn delete_job(
 
 /// Runs a job.
 ///
-/// A RESTORE job needs the header x-auth-credentials again.
+/// A RESTORE job needs the header x-auth-credentials again. A DELTA reads what changed since the newest
+/// saveset of the job; it becomes FULL where there is none, or where that cannot be built on: `run_type`
+/// and `status_detail` of the execution say what it became and why.
 #[utoipa::path(post, path = "/sites/{site_id}/jobs/{job_id}/execute", tag = "jobs",
     request_body = contract::ExecuteRequest,
     responses((status = 202, description = "It is queued; x-resource-id is the execution's id.")))]
@@ -186,14 +188,11 @@ pub(crate) async fn execute_job(
     let run_type = parse_execute(ExecuteQuery::parse(&query)?, body.as_ref())?;
     let (_, job) = job_of(&state, &way).await?;
     let request = match job.definition.job_type {
-        JobType::Backup => {
-            refuse_delta(run_type)?;
-            ExecuteRequest {
-                run_type,
-                credentials: None,
-                idempotency_key: idempotency_key(&headers)?,
-            }
-        }
+        JobType::Backup => ExecuteRequest {
+            run_type,
+            credentials: None,
+            idempotency_key: idempotency_key(&headers)?,
+        },
         JobType::Restore if run_type.is_some() => {
             let why = "must be absent: a RESTORE job has no type of run";
             return Err(Refusal::invalid("run_type", why).into());

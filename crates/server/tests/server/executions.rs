@@ -218,3 +218,74 @@ async fn every_field_of_an_execution_says_what_happened() {
     assert_eq!(restores[0], rows[0]);
     assert_eq!(app.get("/sites/other/executions").await.json(), json!([]));
 }
+
+async fn run_as(app: &App, job: &str, run_type: &str) -> Value {
+    let path = format!("/sites/shop/jobs/{job}/execute");
+    let queued = app.post(&path, json!({ "run_type": run_type })).await;
+    let id = queued.must_be(202).header("x-resource-id").to_owned();
+    app.end_of("shop", &id).await
+}
+
+#[tokio::test]
+async fn a_delta_says_what_it_builds_on_and_how_its_changed_blocks_were_found() {
+    let app = App::start().await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    let first = run_as(&app, &job, "delta").await;
+    assert_eq!(first["run_type"], "FULL", "{first}");
+    let said = first["status_detail"].as_str().unwrap();
+    assert!(
+        said.starts_with("FULL, because the job has no saveset to build on"),
+        "{said}"
+    );
+    let second = run_as(&app, &job, "delta").await;
+    let id = second["execution_id"].as_str().unwrap();
+    let path = format!("/sites/shop/executions/{id}");
+    let one = app.get(&path).await.must_be(200).json();
+    assert_eq!(one["changed_blocks_source"], "WAL_SUMMARY", "{one}");
+    let data = &one["phases"][1];
+    assert_eq!(data["phase"], "DATA");
+    let databases = json!([{
+        "object_name": "shop", "changed_blocks_source": "WAL_SUMMARY", "reason": null,
+    }]);
+    assert_eq!(data["databases"], databases);
+    assert_eq!(one["phases"][0]["databases"], json!([]));
+    for list in [
+        "/sites/shop/executions".to_owned(),
+        format!("/sites/shop/jobs/{job}/executions"),
+    ] {
+        let rows = app.get(&list).await.must_be(200).json();
+        assert_eq!(rows[0]["run_type"], "DELTA");
+        assert_eq!(rows[0]["parent_execution_id"], first["execution_id"]);
+        assert_eq!(rows[1]["run_type"], "FULL");
+        assert_eq!(rows[1]["parent_execution_id"], Value::Null);
+    }
+    let savesets = app.get("/sites/shop/savesets").await.must_be(200).json();
+    assert_eq!(savesets[0]["run_type"], "DELTA");
+    assert_eq!(savesets[1]["run_type"], "FULL");
+    let full = run_as(&app, &job, "Full").await;
+    assert_eq!(full["run_type"], "FULL");
+    let said = full["status_detail"].as_str().unwrap();
+    assert!(said.starts_with("FULL, as asked"), "{said}");
+}
+
+#[tokio::test]
+async fn the_backup_type_of_a_job_is_what_its_runs_are() {
+    let app = App::start().await;
+    app.site("shop").await;
+    let job = app.job("shop").await;
+    let path = format!("/sites/shop/jobs/{job}");
+    let changed = app
+        .send(Method::PATCH, &path, Some(json!({"backup_type": "Delta"})))
+        .await;
+    assert_eq!(changed.must_be(200).json()["backup_type"], "DELTA");
+    let listed = app.get("/sites/shop/jobs").await.json();
+    assert_eq!(listed[0]["backup_type"], "DELTA");
+    app.backup("shop", &job).await;
+    let second = app.backup("shop", &job).await;
+    let second = app
+        .get(&format!("/sites/shop/executions/{second}"))
+        .await
+        .json();
+    assert_eq!(second["run_type"], "DELTA", "{second}");
+}
