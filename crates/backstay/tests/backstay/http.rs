@@ -64,6 +64,11 @@ impl Api {
                 .env("BACKSTAY_PG_BIN", postgres.tools_dir());
             adjust(command);
         });
+        Api::of(process)
+    }
+
+    /// A client of that server.
+    pub fn of(process: Server) -> Api {
         let http = reqwest::Client::builder().timeout(LIMIT).build().unwrap();
         Api { process, http }
     }

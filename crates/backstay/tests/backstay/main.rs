@@ -14,6 +14,7 @@ mod configuration;
 mod connections;
 mod contract_live;
 mod crash_points;
+mod deltas;
 mod demo;
 mod export;
 mod faults;

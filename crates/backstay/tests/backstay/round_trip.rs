@@ -355,8 +355,8 @@ fn a_job_comes_from_a_file_as_the_api_takes_it() {
         .run(&["job", "create", "shop", "--file", "job.json"])
         .exits(2)
         .complains("no JSON");
-    let refused = server.run(&["job", "run", "shop", "nightly", "--run-type", "delta"]);
-    refused.exits(2).complains("not-built-yet");
+    let refused = server.run(&["job", "run", "shop", "nightly", "--run-type", "half"]);
+    refused.exits(2).complains("full, delta");
 }
 
 #[test]
