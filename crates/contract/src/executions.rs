@@ -1,8 +1,9 @@
 //! Executions: the runs of jobs.
 
 use model::{
-    BackupMechanism, ChangedBlocksSource, ExecutionId, ExecutionStatus, JobId, JobType, Moment,
-    Phase, PhaseStatus, RunType, SavesetId, ServerExecutionId, SiteId, SiteType,
+    BackupMechanism, ChangedBlocks, ChangedBlocksSource, ExecutionId, ExecutionStatus, JobId,
+    JobType, Moment, ObjectName, ObjectType, Phase, PhaseStatus, RunType, SavesetId,
+    ServerExecutionId, SiteId, SiteType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +11,7 @@ use serde_with::{DisplayFromStr, serde_as};
 use utoipa::ToSchema;
 
 use crate::fields::Fields;
+use crate::objects::shown;
 use crate::query::ExecuteQuery;
 use crate::{Refusal, words};
 
@@ -109,7 +111,7 @@ pub struct ExecutionPhase {
 /// How the changed blocks of one database were found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangedBlocksOfDatabase {
-    /// The database, in SQL quoting.
+    /// The database.
     pub object_name: String,
     /// WAL_SUMMARY: PostgreSQL's WAL summaries told which blocks were written, and only they were read.
     /// HASH: all was read, and what had not changed was not stored again.
@@ -117,6 +119,17 @@ pub struct ChangedBlocksOfDatabase {
     pub changed_blocks_source: ChangedBlocksSource,
     /// Why not better; null: it is the best that there is.
     pub reason: Option<String>,
+}
+
+impl ChangedBlocksOfDatabase {
+    /// As it is answered.
+    pub fn of(database: &ObjectName, found: &ChangedBlocks) -> Self {
+        ChangedBlocksOfDatabase {
+            object_name: shown(database, Some(ObjectType::Database)),
+            changed_blocks_source: found.source,
+            reason: found.why.clone(),
+        }
+    }
 }
 
 impl ExecutionPhase {

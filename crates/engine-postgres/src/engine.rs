@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Beat, BrowsedObject, CheckReport, Connection, Credentials, Engine, ExportPlace, MissingRight,
-    Outcome, Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
+    Beat, BrowsedObject, CheckReport, ClosingFacts, Connection, Credentials, Engine, ExportPlace,
+    MissingRight, Outcome, Parent, RestoreRequest, SiteType, Source, SourceRequest, Target,
 };
 
 use crate::browse;
@@ -14,6 +14,7 @@ use crate::changed::{self, TRANSACTION_PATIENCE};
 use crate::chosen::Choice;
 use crate::connect::{self, Endpoint};
 use crate::error::PostgresError;
+use crate::identity;
 use crate::locks;
 use crate::pulse::{Pulse, WatchedSource, WatchedTarget};
 use crate::snapshot::Wanted;
@@ -133,6 +134,14 @@ impl Engine for PostgresEngine {
 
     async fn beat(&self, connection: &Connection) -> Outcome<Option<Beat>> {
         Ok(changed::beat(&Endpoint::of(connection, None)?).await?)
+    }
+
+    async fn made_anew(
+        &self,
+        connection: &Connection,
+        facts: &ClosingFacts,
+    ) -> Outcome<Option<String>> {
+        Ok(identity::made_anew(connection, facts).await?)
     }
 
     async fn restore_permissions(

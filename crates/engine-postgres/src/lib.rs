@@ -36,6 +36,7 @@ mod fingerprint;
 mod format;
 mod globals;
 mod holdings;
+mod identity;
 mod inventory;
 mod large_objects;
 mod locks;

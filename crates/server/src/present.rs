@@ -119,17 +119,13 @@ fn phase(record: &PhaseRecord, of: &catalog::Execution, now: Moment) -> Executio
             now,
         ),
         databases: match record.phase {
-            Phase::Data => of.changed_blocks.iter().map(changed_blocks).collect(),
+            Phase::Data => of
+                .changed_blocks
+                .iter()
+                .map(|one| ChangedBlocksOfDatabase::of(&one.database, &one.found))
+                .collect(),
             _ => Vec::new(),
         },
-    }
-}
-
-fn changed_blocks(of: &catalog::ChangedIn) -> ChangedBlocksOfDatabase {
-    ChangedBlocksOfDatabase {
-        object_name: of.database.to_string(),
-        changed_blocks_source: of.found.source,
-        reason: of.found.why.clone(),
     }
 }
 

@@ -232,3 +232,97 @@ async fn until_damaged(api: &Api, saveset: &str) {
     }
     panic!("{saveset} is never found damaged");
 }
+
+/// A PostgreSQL whose WAL is summarized, with a database `shop` of a few megabytes.
+fn summarizing() -> testkit::postgres::Server {
+    let postgres = testkit::postgres::Server::version(17)
+        .durable()
+        .setting("summarize_wal", "on")
+        .tcp()
+        .start();
+    filled(&postgres);
+    postgres
+}
+
+fn filled(postgres: &testkit::postgres::Server) {
+    let roles = postgres.least_rights_role();
+    let database = format!("CREATE DATABASE shop OWNER {}", roles.restore);
+    postgres.psql("postgres", &database);
+    let rows = format!(
+        "SET ROLE {};
+         CREATE TABLE item AS SELECT i AS id, repeat(md5(i::text), 4) AS name
+             FROM generate_series(1, 60000) i;
+         CREATE TABLE still AS SELECT i AS id FROM generate_series(1, 1000) i;",
+        roles.restore
+    );
+    postgres.psql("shop", &rows);
+}
+
+async fn back_up(api: &Api, job: &str, run_type: &str) -> Value {
+    let path = format!("/sites/pg/jobs/{job}/execute?run_type={run_type}");
+    let queued = api.call(Method::POST, &path, None, None).await.is(202);
+    let ended = api.ended("pg", &queued.id()).await;
+    assert_eq!(ended["status"], "SUCCESSFUL", "{ended:#}");
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgresql_delta_reads_what_changed_and_is_whole_without_the_full_one() {
+    let postgres = summarizing();
+    let roles = postgres.least_rights_role();
+    let api = Api::start(&postgres);
+    api.postgres_site("pg", &postgres).await;
+    let job = api.job("pg", "shop", json!({})).await;
+    let full = back_up(&api, &job, "full").await;
+    postgres.psql("shop", "UPDATE item SET name = 'new' WHERE id % 10000 = 7");
+    let second = back_up(&api, &job, "delta").await;
+    said(&second, "DELTA", "DELTA on saveset 1 of execution ");
+    assert_eq!(second["changed_blocks_source"], "WAL_SUMMARY", "{second:#}");
+    assert_eq!(second["parent_execution_id"], full["execution_id"]);
+    postgres.psql(
+        "shop",
+        "DELETE FROM item WHERE id < 100; INSERT INTO still VALUES (0)",
+    );
+    let third = back_up(&api, &job, "delta").await;
+    assert_eq!(third["parent_execution_id"], second["execution_id"]);
+    // The first one may have read again what was loaded right before the FULL one.
+    let read = |run: &Value| run["bytes_read"].as_u64().unwrap();
+    assert!(read(&third) * 4 < read(&full), "{third:#}");
+    let path = "/sites/pg/savesets/1";
+    api.call(Method::DELETE, path, None, None).await.is(204);
+    let third = third["execution_id"].as_str().unwrap();
+    api.restore(("pg", &job, third), ("shop", "copy"), &roles)
+        .await;
+    for table in ["item", "still"] {
+        let rows =
+            format!("SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM {table} t");
+        assert_eq!(postgres.psql("copy", &rows), postgres.psql("shop", &rows));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgresql_that_was_initialised_anew_is_read_in_full() {
+    let postgres = summarizing();
+    let api = Api::start(&postgres);
+    api.postgres_site("pg", &postgres).await;
+    let job = api.job("pg", "shop", json!({})).await;
+    back_up(&api, &job, "full").await;
+    let other = testkit::postgres::Server::version(17).fresh().tcp().start();
+    filled(&other);
+    let url = other.url("postgres", other.least_rights_role().backup);
+    let connection =
+        json!({"connection": {"url": url, "password": other.least_rights_role().password}});
+    let mut site = api.get("/sites/pg").await;
+    site["connection"] = connection["connection"].clone();
+    let put = api.call(Method::PUT, "/sites/pg", Some(&site), None).await;
+    put.is(200);
+    let forced = back_up(&api, &job, "delta").await;
+    let beginning = "FULL, because the database system was made anew since saveset 1: its system identifier is ";
+    said(&forced, "FULL", beginning);
+    assert_eq!(forced["parent_execution_id"], Value::Null);
+    said(
+        &back_up(&api, &job, "delta").await,
+        "DELTA",
+        "DELTA on saveset 2 ",
+    );
+}
