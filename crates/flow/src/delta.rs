@@ -122,10 +122,9 @@ impl Delta {
             let what = format!("table {} has a basis, and a task too", task.table);
             return Err(law(what));
         }
-        let tables = plan.tables.iter().zip(&plan.basis).enumerate();
-        let planning = tables.map(|(place, (table, basis))| self.table(place, table, basis));
-        let planning: Vec<_> = planning.collect();
-        let planned: Vec<(FromBase, Vec<Task>)> = stream::iter(planning)
+        let (tables, basis) = (&plan.tables, &plan.basis);
+        let planned: Vec<(FromBase, Vec<Task>)> = stream::iter(0..tables.len())
+            .map(|place| self.table(place, &tables[place], &basis[place]))
             .buffered(TABLES_AT_ONCE)
             .try_collect()
             .await?;

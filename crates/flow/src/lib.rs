@@ -15,7 +15,9 @@
 //! the sheets; so one database after the other, and then it commits them all. [`restore`] is its mirror,
 //! puts all databases in their places at the very end, and knows its [`Target`](model::Target) only
 //! as a trait: to export or to validate a saveset is to restore it into another target.
-//! [`plan_restore`] looks and changes nothing. [`BackupInput`] and [`RestoreInput`] say what is
+//! A DELTA builds on a saveset ([`BackupInput::base`]): the source says of each table what of it may have
+//! changed, only that is read, and all else is referred to again. What it leaves is as whole as what a
+//! FULL backup leaves. [`plan_restore`] looks and changes nothing. [`BackupInput`] and [`RestoreInput`] say what is
 //! needed, [`FlowError`] where something failed and who is to blame.
 //!
 //! Rules:
@@ -30,6 +32,8 @@
 //! - *Nothing is half there.* A backup that failed left no saveset; if its manifest turns out to be in
 //!   the vault all the same, it succeeded. Where the vault did not answer,
 //!   [`FlowError::may_be_committed`] says that it must be asked again.
+//! - *A base that cannot be read* ends a DELTA with [`FlowError::BaseDamaged`]: the next attempt must be
+//!   a FULL backup.
 //!
 //! What this crate is not: it knows no engine by name, no catalog, no HTTP; it decides neither when
 //! to run nor whether to try again.

@@ -88,9 +88,8 @@ async fn feed(
     to: mpsc::Sender<Ready>,
 ) {
     tasks.sort_by_key(|task| std::cmp::Reverse(task.estimated_bytes));
-    let making = tasks.into_iter().map(|task| task.ready(delta.as_deref()));
-    let making: Vec<_> = making.collect();
-    let mut making = stream::iter(making).buffered(READY_AHEAD);
+    let making = stream::iter(tasks).map(|task| task.ready(delta.as_deref()));
+    let mut making = making.buffered(READY_AHEAD);
     let feeding = async {
         while let Some(ready) = making.try_next().await? {
             // No thread is left to take it: that has a reason, which is told.

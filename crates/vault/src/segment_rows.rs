@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use model::{BlockIndex, Layer, LayerId, Piece, overlay};
+use model::{BlockIndex, BlockRange, Layer, LayerId, Piece, overlay};
 
 use crate::frame::add_frame;
 use crate::shared_frames::SharedFrames;
@@ -123,7 +123,7 @@ fn layer<'a>(entry: &SegmentEntry, index: &'a BlockIndex) -> Layer<'a> {
 }
 
 impl Patches {
-    /// Those that may hold rows of a segment.
+    /// Those that list blocks of a segment.
     fn over(&self, segment: &SegmentEntry) -> Vec<&(SegmentEntry, BlockIndex)> {
         let blocks = segment.blocks;
         let mut over = Vec::new();
@@ -140,11 +140,22 @@ impl Patches {
             };
             let reaching = &generation[generation.partition_point(before)..];
             let within = reaching.iter().take_while(begun);
-            over.extend(within.filter(|(patch, _)| patch.blocks.common(blocks).is_some()));
+            over.extend(within.filter(|(patch, index)| lists_some(patch, index, blocks)));
             rest = newer;
         }
         over
     }
+}
+
+/// Whether a patch has a block of a range, with rows or without.
+fn lists_some(patch: &SegmentEntry, index: &BlockIndex, blocks: BlockRange) -> bool {
+    let Some(common) = patch.blocks.common(blocks) else {
+        return false;
+    };
+    let spans = index.spans();
+    let first = spans.partition_point(|span| span.block < common.start);
+    let found = spans.get(first);
+    found.is_some_and(|span| common.contains(span.block))
 }
 
 impl SegmentRows {

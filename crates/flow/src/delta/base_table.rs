@@ -18,17 +18,9 @@ impl Delta {
         before: &ManifestTable,
     ) -> Result<BaseTable, VaultError> {
         let sheet = self.saveset.sheet(self.database, place).await?;
-        let listing = sheet.patches.iter().map(|patch| async move {
-            let index = self.patches.get(&self.saveset, patch).await?;
-            let blocks = index.spans().iter().map(|span| span.block);
-            Ok::<BlockSet, VaultError>(
-                blocks
-                    .filter(|block| patch.blocks.contains(*block))
-                    .collect(),
-            )
-        });
-        let listing: Vec<_> = listing.collect();
-        let listed: Vec<BlockSet> = stream::iter(listing)
+        let patches = &sheet.patches;
+        let listed: Vec<BlockSet> = stream::iter(0..patches.len())
+            .map(|place| self.listed(&patches[place]))
             .buffered(INDEXES_AT_ONCE)
             .try_collect()
             .await?;
@@ -37,6 +29,14 @@ impl Delta {
             None => self.end(&sheet, &listed).await?,
         };
         Ok(BaseTable { sheet, listed, end })
+    }
+
+    /// The blocks of a patch that count.
+    async fn listed(&self, patch: &SegmentEntry) -> Result<BlockSet, VaultError> {
+        let index = self.patches.get(&self.saveset, patch).await?;
+        let blocks = index.spans().iter().map(|span| span.block);
+        let counting = blocks.filter(|block| patch.blocks.contains(*block));
+        Ok(counting.collect())
     }
 
     /// Where the rows of a sheet end, if its manifest does not tell.
@@ -64,12 +64,10 @@ impl Delta {
         base: &BaseTable,
         next: &Next,
     ) -> Result<TableSize, FlowError> {
-        let sizes = next
-            .gone
-            .iter()
-            .map(|(place, range)| self.gone(base, *place, *range));
-        let sizes: Vec<_> = sizes.collect();
-        let mut sizes = stream::iter(sizes).buffer_unordered(INDEXES_AT_ONCE);
+        let gone = &next.gone;
+        let mut sizes = stream::iter(0..gone.len())
+            .map(|at| self.gone(base, gone[at].0, gone[at].1))
+            .buffer_unordered(INDEXES_AT_ONCE);
         let mut left = Some(TableSize {
             rows: before.rows,
             plain_bytes: before.plain_bytes,

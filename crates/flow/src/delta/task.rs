@@ -83,13 +83,12 @@ impl Delta {
     async fn under(&self, onto: &Onto, part: &Part, read: &BlockSet) -> Result<Under, VaultError> {
         let next = &onto.next;
         let over = patches_over(&next.patches, |patch| &patch.entry, part.range);
-        let reading = over.map(|place| async move {
-            let entry = &next.patches[place].entry;
-            let index = self.patches.get(&self.saveset, entry).await?;
-            Ok::<_, VaultError>((entry, index))
-        });
-        let reading: Vec<_> = reading.collect();
-        let over: Vec<_> = stream::iter(reading)
+        let over: Vec<_> = stream::iter(over)
+            .map(|place| async move {
+                let entry = &next.patches[place].entry;
+                let index = self.patches.get(&self.saveset, entry).await?;
+                Ok::<_, VaultError>((entry, index))
+            })
             .buffered(INDEXES_AT_ONCE)
             .try_collect()
             .await?;
@@ -99,18 +98,18 @@ impl Delta {
             .collect();
         let over = &over;
         let kept = overlapping(&next.kept, |(_, entry)| entry, part.range);
-        let looking = kept.filter_map(|place| {
+        let looking = stream::iter(kept).map(|place| async move {
             let entry = &next.kept[place].1;
             let blocks = within(read, entry.blocks);
-            (!blocks.is_empty()).then_some(async move {
-                let index = self.saveset.index(entry).await?;
-                let index = &index;
-                let must = &part.must & &blocks;
-                Ok::<Under, VaultError>(under(&blocks, &must, Indexed { entry, index }, over))
-            })
+            if blocks.is_empty() {
+                return Ok::<Under, VaultError>(Under::default());
+            }
+            let index = self.saveset.index(entry).await?;
+            let index = &index;
+            let must = &part.must & &blocks;
+            Ok(under(&blocks, &must, Indexed { entry, index }, over))
         });
-        let looking: Vec<_> = looking.collect();
-        let mut looking = stream::iter(looking).buffered(INDEXES_AT_ONCE);
+        let mut looking = looking.buffered(INDEXES_AT_ONCE);
         let mut all = Under::default();
         while let Some(found) = looking.try_next().await? {
             all.append(found);
