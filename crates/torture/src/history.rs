@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::ChangedBlocksSource;
 use vault::Saveset;
 
-use crate::moves::{Theme, furnish};
+use crate::moves::{Move, Theme, furnish};
 use crate::rows::{self, Tables};
 use crate::saveset::{Contents, Ended, Shelf, contents};
 use crate::stage::Stage;
@@ -98,8 +98,12 @@ pub async fn play(rig: Arc<Rig>, seed: u64, script: Script) -> Played {
         script,
         made: Vec::new(),
     };
-    let trouble = history.all(&mut tally).await.err();
+    let mut trouble = history.all(&mut tally).await.err();
     let mut world = stage.world().await;
+    if theme == Theme::Unsafe {
+        let on = world.restart(|rig| rig.settle(&[("fsync", "on")]));
+        trouble = trouble.or(on.err());
+    }
     world.let_go();
     Played {
         theme,
@@ -125,6 +129,10 @@ impl History {
             let dice = &mut world.dice;
             (dice.between(1, 2), dice.between(2, 4), dice.chance(7))
         };
+        if self.theme == Theme::Unsafe {
+            let off = |rig: &Rig| rig.settle(&[("fsync", "off")]);
+            self.stage.world().await.restart(off)?;
+        }
         let mut shelf = Shelf::make(&self.rig, self.stage.engine().await, streams).await?;
         let mut last = None;
         for round in 0..=deltas {
@@ -147,13 +155,18 @@ impl History {
             world.like_one().await;
         }
         let most = if first { 3 } else { 6 };
-        let many = world.dice.between(usize::from(!first), most);
-        let beat = world.dice.below(many + 3);
-        for number in 0..many {
-            let one = world.dice.weighted(&moves);
-            world.play(one).await?;
-            if number == beat {
-                world.tell("[beat]");
+        let mut many = world.dice.between(usize::from(!first), most);
+        if world.held().is_some() && world.dice.chance(40) {
+            world.planned.push_back(Move::LetGo);
+        }
+        while many > 0 || !world.planned.is_empty() {
+            let thrown = world.dice.weighted(&moves);
+            let one = world.planned.pop_front();
+            if one.is_none() {
+                many -= 1;
+            }
+            world.play(one.unwrap_or(thrown)).await?;
+            if std::mem::take(&mut world.wants_beat) {
                 shelf.beat().await;
             }
         }

@@ -19,6 +19,8 @@ pub use making::furnish;
 pub enum Move {
     /// New rows.
     Insert,
+    /// Many new rows, whose commit nobody waits for.
+    WriteMuch,
     /// A few rows change.
     Update,
     /// A few rows change in a column without an index.
@@ -77,7 +79,9 @@ pub enum Move {
     RenameTable,
     /// A partition is detached or attached, or rows move to another one.
     Partitions,
-    /// The database's copy takes its place.
+    /// A copy of the database is made beside it.
+    CopyDatabase,
+    /// The database and its copy swap their names.
     SwapDatabase,
     /// The database goes to another tablespace, and perhaps back.
     MoveDatabase,
@@ -85,8 +89,18 @@ pub enum Move {
     Checkpoint,
     /// The WAL goes on in its next file.
     SwitchWal,
-    /// SIGKILL.
+    /// A place in the WAL is noted for later backups, as a node does once a minute.
+    Beat,
+    /// WAL that is about nothing, so that the server passes places that were noted before.
+    CatchUp,
+    /// SIGKILL to all of the server.
     Crash,
+    /// SIGKILL to one session, so that the server throws all of them out and recovers.
+    KillOne,
+    /// A beat of which a crash leaves nothing, and a transaction that writes where it was.
+    LostBeat,
+    /// A beat, a volume from before it, and a transaction that writes where it was.
+    UndoneBeat,
     /// An orderly restart.
     Restart,
     /// The data directory is copied.
@@ -95,8 +109,12 @@ pub enum Move {
     SetBack,
     /// The copy is put back, and begins a timeline of its own.
     Promote,
+    /// The power fails with `fsync = off`: only some files are what they were.
+    PowerCut,
     /// Summaries of the WAL are removed.
     RemoveSummaries,
+    /// Several summaries of a time in which rows changed, and one of them is removed.
+    MakeAGap,
     /// A stretch of `wal_level = minimal`.
     Minimal,
     /// A stretch without summaries of the WAL.
@@ -121,6 +139,8 @@ pub enum Theme {
     SetBack,
     /// Summaries are missing.
     Summaries,
+    /// `fsync` is off, and the power fails.
+    Unsafe,
 }
 
 impl Theme {
@@ -134,6 +154,7 @@ impl Theme {
             Theme::Crashes => 12,
             Theme::SetBack => 8,
             Theme::Summaries => 6,
+            Theme::Unsafe => 2,
         };
         Theme::iter().map(|theme| (theme, weight(theme))).collect()
     }
@@ -168,14 +189,23 @@ impl Theme {
             M::RenameLabel | M::AlterComposite => is(Theme::Shapes, if during { 1 } else { 6 }, 0),
             M::RenameSchema | M::RenameTable if !during => is(Theme::Shapes, 3, 1),
             M::Partitions if !during => is(Theme::Heaps, 3, 1),
+            M::CopyDatabase if !during => is(Theme::Databases, 6, 0),
             M::SwapDatabase if !during => is(Theme::Databases, 12, 0),
             M::MoveDatabase if !during => is(Theme::Databases, 8, 0),
-            M::Crash => is(Theme::Crashes, if during { 1 } else { 8 }, 0),
+            M::Beat if !during => 3,
+            M::CatchUp => 1,
+            M::Crash => is(Theme::Crashes, if during { 1 } else { 6 }, 0),
+            M::KillOne => is(Theme::Crashes, if during { 1 } else { 6 }, 0),
+            M::LostBeat if !during => is(Theme::Crashes, 8, 0),
+            M::UndoneBeat if !during => is(Theme::SetBack, 8, 0),
             M::Restart if !during => is(Theme::Crashes, 3, 0),
+            M::KeepVolume if !during && self == Theme::Unsafe => 9,
+            M::PowerCut if !during => is(Theme::Unsafe, 14, 0),
             M::KeepVolume if !during => is(Theme::SetBack, 9, 0),
             M::SetBack if !during => is(Theme::SetBack, 12, 0),
             M::Promote if !during => is(Theme::SetBack, 4, 0),
-            M::RemoveSummaries => is(Theme::Summaries, if during { 2 } else { 8 }, 0),
+            M::RemoveSummaries => is(Theme::Summaries, if during { 10 } else { 8 }, 0),
+            M::MakeAGap if !during => is(Theme::Summaries, 10, 0),
             M::Minimal | M::Unsummarized if !during => is(Theme::Summaries, 5, 0),
             _ => 0,
         }
@@ -191,6 +221,7 @@ impl World {
         self.tell(format!("[{one}]"));
         match one {
             Move::Insert => self.insert().await,
+            Move::WriteMuch => self.write_much().await,
             Move::Update => self.update(false).await,
             Move::UpdateHot => self.update(true).await,
             Move::Delete => self.delete().await,
@@ -220,20 +251,52 @@ impl World {
             Move::RenameSchema => self.rename_schema().await,
             Move::RenameTable => self.rename_table().await,
             Move::Partitions => self.partitions().await,
+            Move::CopyDatabase => self.copy_database().await?,
             Move::SwapDatabase => self.swap_database().await?,
             Move::MoveDatabase => self.move_database().await?,
             Move::Checkpoint => self.say_one("CHECKPOINT").await,
             Move::SwitchWal => self.say_one("SELECT pg_switch_wal()").await,
+            Move::Beat => self.wants_beat = true,
+            Move::CatchUp => self.catch_up().await,
             Move::Crash => self.crash(|_| Ok(()))?,
+            Move::KillOne => self.kill_one().await?,
+            Move::LostBeat => self.plan(&[
+                Move::WriteMuch,
+                Move::Beat,
+                Move::KillOne,
+                Move::HoldAWrite,
+                Move::CatchUp,
+            ]),
+            Move::UndoneBeat => self.plan(&[
+                Move::KeepVolume,
+                Move::WriteMuch,
+                Move::Beat,
+                Move::SetBack,
+                Move::HoldAWrite,
+                Move::CatchUp,
+            ]),
             Move::Restart => self.restart(|_| Ok(()))?,
             Move::KeepVolume => self.keep_volume()?,
             Move::SetBack => self.set_back(false).await?,
             Move::Promote => self.set_back(true).await?,
+            Move::PowerCut => self.power_cut().await?,
             Move::RemoveSummaries => self.remove_summaries()?,
+            Move::MakeAGap => self.plan(&[
+                Move::Update,
+                Move::Checkpoint,
+                Move::Update,
+                Move::Checkpoint,
+                Move::RemoveSummaries,
+            ]),
             Move::Minimal => self.minimal().await?,
             Move::Unsummarized => self.unsummarized().await?,
         }
         Ok(())
+    }
+
+    /// These moves come next.
+    fn plan(&mut self, moves: &[Move]) {
+        self.planned.extend(moves);
     }
 
     async fn say_one(&mut self, sql: &str) {

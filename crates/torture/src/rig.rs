@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use model::{Connection, SecretString};
 use testkit::postgres::{Roles, Server};
@@ -129,6 +130,35 @@ impl Rig {
             removed += 1;
         }
         Ok(removed)
+    }
+
+    /// Puts the copy in the place of the stopped server's data directory, but WAL summaries stay: what a
+    /// machine without `fsync` may find after its power failed.
+    ///
+    /// # Errors
+    /// Where `cp` fails.
+    pub fn cut_power(&self) -> Result<(), Trouble> {
+        let summaries = self.server.data_dir().join("pg_wal/summaries");
+        let aside = self.server.data_dir().with_file_name("summaries");
+        copy(summaries.clone(), aside.clone())?;
+        self.set_volume_back()?;
+        copy(aside, summaries)
+    }
+
+    /// SIGKILL to one of the server's sessions, until it takes connections again.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn kill(&self, session: &[String]) -> Result<(), Trouble> {
+        let killed = Command::new("kill").arg("-KILL").args(session).status();
+        killed.map_err(|error| Trouble::new(error.to_string()))?;
+        for _ in 0..500 {
+            std::thread::sleep(Duration::from_millis(20));
+            if self.server.try_psql("postgres", "SELECT 1").is_ok() {
+                return Ok(());
+            }
+        }
+        Err(Trouble::new("the server does not recover"))
     }
 
     /// Makes the stopped server begin a timeline of its own when it starts.

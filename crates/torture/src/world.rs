@@ -1,12 +1,16 @@
 //! What a history is played in: a database, some sessions that write, and what may happen to the server.
 
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+use futures::SinkExt;
 use tokio_postgres::Client;
 
 use crate::rows::quoted;
-use crate::{Dice, Rig, Trouble};
+use crate::{Dice, Move, Rig, Trouble};
 
 /// How many sessions write.
 pub const HANDS: usize = 4;
@@ -80,6 +84,10 @@ pub struct World {
     pub kept: bool,
     /// The table that moves like best for a while.
     pub focus: Option<(String, String)>,
+    /// Whether a place in the WAL should be noted now.
+    pub wants_beat: bool,
+    /// Moves that come next.
+    pub planned: VecDeque<Move>,
     hands: Vec<Hand>,
     counter: usize,
     begun: Instant,
@@ -98,6 +106,8 @@ impl World {
             disturbed: false,
             kept: false,
             focus: None,
+            wants_beat: false,
+            planned: VecDeque::new(),
             hands: (0..HANDS).map(|_| Hand::default()).collect(),
             counter: 0,
             begun: Instant::now(),
@@ -211,6 +221,27 @@ impl World {
             self.hands[hand].open = false;
         }
         done.is_ok()
+    }
+
+    /// Copies rows of `id` and `pad` into a table: COPY extends it by more blocks than it fills.
+    pub async fn copy_in(&mut self, hand: usize, table: &Table, rows: usize) {
+        let first = self.numbers(rows);
+        let text: String = (first..first + rows)
+            .map(|id| format!("{id}\t{}\n", "copied ".repeat(60)))
+            .collect();
+        let sql = format!("COPY {} (id, pad) FROM STDIN", table.sql());
+        let copied = async {
+            let client = self.client(hand).await?;
+            let mut sink = pin!(client.copy_in(&sql).await?);
+            sink.send(Bytes::from(text)).await?;
+            sink.finish().await?;
+            Ok::<_, Trouble>(())
+        };
+        let outcome = match copied.await {
+            Ok(()) => String::new(),
+            Err(error) => format!("  -- {error}"),
+        };
+        self.tell(format!("{hand}: {sql}, {rows} rows{outcome}"));
     }
 
     /// Begins a transaction that stays open.
@@ -340,6 +371,16 @@ impl World {
             rig.server.restart();
             done
         })
+    }
+
+    /// SIGKILL to one session: the server throws all others out too, and recovers by itself.
+    pub(crate) async fn kill_one(&mut self) -> Result<(), Trouble> {
+        self.disturbed = true;
+        let pid = self.ask("SELECT pg_backend_pid()::text").await;
+        let rig = self.rig.clone();
+        let killed = tokio::task::block_in_place(|| rig.kill(&pid));
+        self.let_go();
+        killed
     }
 
     /// SIGKILL to all of the server, and a start with recovery.

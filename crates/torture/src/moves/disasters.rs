@@ -39,8 +39,19 @@ impl World {
         Ok(())
     }
 
-    /// WAL that is about nothing, so that the server's place passes those that were noted before.
-    async fn catch_up(&mut self) {
+    pub(super) async fn power_cut(&mut self) -> Result<(), Trouble> {
+        if !self.kept {
+            return self.keep_volume();
+        }
+        self.crash(Rig::cut_power)?;
+        for _ in 0..self.dice.between(1, 3) {
+            self.update(false).await;
+        }
+        self.catch_up().await;
+        Ok(())
+    }
+
+    pub(super) async fn catch_up(&mut self) {
         let hand = self.free();
         let megabytes = self.dice.between(1, 4);
         let filler = format!(

@@ -34,10 +34,17 @@ impl World {
         );
         self.say(hand, &doomed).await;
         self.say(hand, &format!("VACUUM (TRUNCATE) {t}")).await;
-        if self.dice.chance(50) {
-            let rows = *self.dice.pick(&[1, 10, 100]);
-            let sql = self.new_rows(&table, rows);
-            self.say(hand, &sql).await;
+        match self.dice.below(3) {
+            0 => {
+                let rows = *self.dice.pick(&[1, 10, 100]);
+                let sql = self.new_rows(&table, rows);
+                self.say(hand, &sql).await;
+            }
+            1 => {
+                let rows = self.dice.between(20, 260);
+                self.copy_in(hand, &table, rows).await;
+            }
+            _ => {}
         }
     }
 

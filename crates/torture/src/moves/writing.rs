@@ -13,6 +13,13 @@ impl World {
         }
     }
 
+    pub(super) async fn write_much(&mut self) {
+        if let Some(table) = self.table().await {
+            let (hand, sql) = (self.free(), self.new_rows(&table, 700));
+            self.say(hand, &sql).await;
+        }
+    }
+
     pub(super) async fn update(&mut self, hot: bool) {
         if let Some(table) = self.table().await {
             let hand = self.free();
