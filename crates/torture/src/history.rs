@@ -6,6 +6,7 @@ use model::ChangedBlocksSource;
 use vault::Saveset;
 
 use crate::moves::{Move, Theme, furnish};
+use crate::noise::Noise;
 use crate::rows::{self, Tables};
 use crate::saveset::{Contents, Ended, Shelf, contents};
 use crate::stage::Stage;
@@ -97,6 +98,7 @@ pub async fn play(rig: Arc<Rig>, seed: u64, script: Script) -> Played {
         theme,
         script,
         made: Vec::new(),
+        noisy: false,
     };
     let mut trouble = history.all(&mut tally).await.err();
     let mut world = stage.world().await;
@@ -119,6 +121,7 @@ struct History {
     theme: Theme,
     script: Script,
     made: Vec<Saveset>,
+    noisy: bool,
 }
 
 impl History {
@@ -127,6 +130,7 @@ impl History {
             let mut world = self.stage.world().await;
             furnish(&mut world).await?;
             let dice = &mut world.dice;
+            self.noisy = dice.chance(16);
             (dice.between(1, 2), dice.between(2, 4), dice.chance(7))
         };
         if self.theme == Theme::Unsafe {
@@ -196,7 +200,14 @@ impl History {
             let words = format!("=== backup {round}, attempt {attempt}, base {on:?}");
             self.stage.world().await.tell(words);
             self.stage.begin(lively).await;
+            let noise = match self.noisy {
+                true => Some(Noise::make(&self.rig, &mut self.stage.world().await.dice).await?),
+                false => None,
+            };
             let made = shelf.backup(base.clone()).await;
+            if let Some(noise) = noise {
+                noise.end().await;
+            }
             let (seen, trouble) = self.stage.end().await;
             if let Some(trouble) = trouble {
                 return Err(trouble);

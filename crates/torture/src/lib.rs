@@ -11,7 +11,7 @@
 //! some are restored too. What differs is a loss.
 //!
 //! Everything is decided by the *seed*, and one thing happens after the other, so that a seed plays
-//! again what it has played.
+//! again what it has played; in one history of six some sessions write beside that while a backup runs.
 //!
 //! ```text
 //! cargo run -p torture -- --seed 1 --histories 100 --version 17
@@ -29,6 +29,7 @@
 pub mod dice;
 pub mod history;
 pub mod moves;
+pub mod noise;
 pub mod rig;
 pub mod rows;
 pub mod saveset;

@@ -179,7 +179,7 @@ impl Theme {
             M::LargeObject | M::Look => 1,
             M::Vacuum => is(Theme::Heaps, 5, 3),
             M::CutTheTail => is(Theme::Heaps, 8, 1),
-            M::Checkpoint => is(Theme::Crashes, 3, 2),
+            M::Checkpoint => 6,
             M::SwitchWal => 1,
             // Locks of the backup stand in the way of all others.
             M::Rewrite | M::Truncate | M::Refill if !during => is(Theme::Heaps, 5, 1),
@@ -187,7 +187,7 @@ impl Theme {
             M::AlterColumns => is(Theme::Shapes, if during { 1 } else { 6 }, 0),
             M::SameColumn if !during => is(Theme::Shapes, 5, 1),
             M::RenameLabel | M::AlterComposite => is(Theme::Shapes, if during { 1 } else { 6 }, 0),
-            M::RenameSchema | M::RenameTable if !during => is(Theme::Shapes, 3, 1),
+            M::RenameSchema | M::RenameTable if !during => is(Theme::Shapes, 5, 1),
             M::Partitions if !during => is(Theme::Heaps, 3, 1),
             M::CopyDatabase if !during => is(Theme::Databases, 6, 0),
             M::SwapDatabase if !during => is(Theme::Databases, 12, 0),
@@ -265,6 +265,7 @@ impl World {
                 Move::Beat,
                 Move::KillOne,
                 Move::HoldAWrite,
+                Move::Checkpoint,
                 Move::CatchUp,
             ]),
             Move::UndoneBeat => self.plan(&[
@@ -273,6 +274,7 @@ impl World {
                 Move::Beat,
                 Move::SetBack,
                 Move::HoldAWrite,
+                Move::Checkpoint,
                 Move::CatchUp,
             ]),
             Move::Restart => self.restart(|_| Ok(()))?,

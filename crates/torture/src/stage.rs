@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use engine_postgres::{Onlooker, PostgresEngine, PostgresOptions, Step};
@@ -64,7 +65,8 @@ impl Stage {
             .to_owned();
         let engine = PostgresEngine::new(PostgresOptions {
             tool_directories: vec![tools],
-            lock_patience: Some(std::time::Duration::from_secs(2)),
+            lock_patience: Some(Duration::from_secs(2)),
+            transaction_patience: Some(Duration::from_millis(50)),
             onlooker: Some(self.clone()),
             ..PostgresOptions::default()
         });

@@ -200,8 +200,7 @@ impl Known {
 }
 
 fn same_shape(base: &TablePlan, then: &TableFacts, seen: &Seen<'_>) -> bool {
-    let shape = base.shape == seen.plan.shape || !Rule::SameShape.holds();
-    shape
+    base.shape == seen.plan.shape
         && base.format == seen.plan.format
         && then.kind == seen.facts.kind
         && then.encoding == seen.facts.encoding
@@ -230,7 +229,12 @@ fn changed(base: usize, written: Option<&Written>, then: &HeapFacts, seen: &Seen
         extent.blocks = extent.blocks.max(then.blocks);
     }
     let limit = written.and_then(|written| written.limit);
-    let limit = limit.filter(|_| Rule::LimitBlocks.holds());
+    let behind_the_end = limit.is_some_and(|limit| limit >= seen.size.blocks);
+    let rule = match behind_the_end {
+        true => Rule::RelationEnd,
+        false => Rule::LimitBlocks,
+    };
+    let limit = limit.filter(|_| rule.holds());
     Basis::Changed {
         base,
         blocks,

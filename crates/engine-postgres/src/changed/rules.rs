@@ -117,7 +117,7 @@ impl Rule {
     }
 
     /// Whether it is kept.
-    pub(super) fn holds(self) -> bool {
+    pub(crate) fn holds(self) -> bool {
         OUT.load(std::sync::atomic::Ordering::Relaxed) & self.bit() == 0
     }
 }
@@ -125,7 +125,7 @@ impl Rule {
 #[cfg(not(feature = "rules-out"))]
 impl Rule {
     /// Whether it is kept: always.
-    pub(super) fn holds(self) -> bool {
+    pub(crate) fn holds(self) -> bool {
         true
     }
 }

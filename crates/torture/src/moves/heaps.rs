@@ -25,15 +25,21 @@ impl World {
         let Some(table) = self.table().await else {
             return;
         };
+        // Whoever is older than the DELETE keeps its rows in their blocks.
+        if self.dice.chance(80) {
+            self.end_all().await;
+        }
         let (hand, t) = (self.free(), table.sql());
-        let share = self.dice.between(20, 95);
+        let share = self.dice.between(10, 95);
         // From a block on, all rows go.
         let doomed = format!(
             "DELETE FROM ONLY {t} WHERE ctid >= format('(%s,0)',
              pg_relation_size('{t}') * {share} / 100 / 8192)::tid"
         );
+        let before = self.blocks(&t).await;
         self.say(hand, &doomed).await;
         self.say(hand, &format!("VACUUM (TRUNCATE) {t}")).await;
+        let after = self.blocks(&t).await;
         match self.dice.below(3) {
             0 => {
                 let rows = *self.dice.pick(&[1, 10, 100]);
@@ -41,11 +47,20 @@ impl World {
                 self.say(hand, &sql).await;
             }
             1 => {
-                let rows = self.dice.between(20, 260);
+                let rows = self.dice.between(30, 300);
                 self.copy_in(hand, &table, rows).await;
             }
             _ => {}
         }
+        let now = self.blocks(&t).await;
+        self.tell(format!(
+            "{t} had {before} blocks, then {after}, and now {now}"
+        ));
+    }
+
+    async fn blocks(&mut self, t: &str) -> String {
+        let size = format!("SELECT (pg_relation_size('{t}') / 8192)::text");
+        self.ask(&size).await.join("")
     }
 
     pub(super) async fn rewrite(&mut self) {

@@ -17,6 +17,7 @@ const KINDS: &[&str] = &[
     "unlogged",
     "generated",
     "named",
+    "named",
     "other",
     "aside",
     "row",
@@ -27,7 +28,12 @@ const KINDS: &[&str] = &[
 /// # Errors
 /// Where none can be made.
 pub async fn furnish(world: &mut World) -> Result<(), Trouble> {
-    world.make_of("plain", "a", "first", 900).await;
+    // One in sixteen has segments more than one.
+    let rows = match world.dice.below(16) {
+        0 => 30_000,
+        _ => 900,
+    };
+    world.make_of("wide", "a", "first", rows).await;
     let many = world.dice.between(2, 4);
     for _ in 0..many {
         world.make_table().await;
@@ -45,7 +51,7 @@ impl World {
         let kind = *self.dice.pick(KINDS);
         let schema = *self.dice.pick(&["a", "b"]);
         let name = format!("t{}", self.fresh());
-        let rows = *self.dice.pick(&[0, 5, 60, 300, 600]);
+        let rows = *self.dice.pick(&[0, 5, 60, 800, 1200]);
         self.make_of(kind, schema, &name, rows).await;
     }
 
@@ -56,6 +62,10 @@ impl World {
         let loose = format!("CREATE TABLE {t} (id int, pad text");
         let sql = match kind {
             "plain" => format!("{plain} WITH (fillfactor = 80)"),
+            "wide" => format!(
+                "CREATE TABLE {t} (id int PRIMARY KEY, pad text, more text DEFAULT repeat('wide ', 40))
+                 WITH (fillfactor = 80)"
+            ),
             "toast" => format!("{plain}; ALTER TABLE {t} ALTER pad SET STORAGE EXTERNAL"),
             "mood" => format!("{loose}, m public.mood, ms public.mood[], f public.feeling)"),
             "pair" => format!("{loose}, p public.pair, ps public.pair[])"),
@@ -101,6 +111,10 @@ impl World {
             for table in fitting {
                 let sql = self.new_rows(&table, each);
                 self.say(hand, &sql).await;
+                // A later VACUUM then touches only what changed meanwhile.
+                if self.dice.chance(60) {
+                    self.say(hand, &format!("VACUUM {}", table.sql())).await;
+                }
             }
         }
     }
@@ -131,6 +145,7 @@ impl World {
         Some(match (kind, name) {
             ("integer", "id") => "g".into(),
             ("integer" | "bigint" | "numeric", _) => format!("g + {salt}"),
+            ("text", "more") => return None,
             ("text", _) => format!(
                 "repeat(md5((g + {salt})::text), {})",
                 self.dice.between(1, 12)

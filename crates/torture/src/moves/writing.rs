@@ -1,7 +1,7 @@
 //! Rows come, change and go.
 
-use crate::World;
 use crate::world::Table;
+use crate::{Move, World};
 
 impl World {
     pub(super) async fn insert(&mut self) {
@@ -165,6 +165,10 @@ impl World {
             let hand = self.holder();
             if self.begin(hand).await {
                 self.write_in(hand, &table).await;
+                // A summary ends there: what was written before lies in an earlier one.
+                if self.dice.chance(50) {
+                    self.planned.push_back(Move::Checkpoint);
+                }
             }
         }
     }
@@ -220,6 +224,14 @@ impl World {
             let hand = self.free();
             self.say(hand, &format!("{how} PREPARED '{gid}'")).await;
         }
+    }
+
+    /// Nobody has an open transaction any more.
+    pub(super) async fn end_all(&mut self) {
+        while let Some(hand) = self.held() {
+            self.end(hand, "COMMIT").await;
+        }
+        self.end_all_prepared().await;
     }
 
     pub(super) async fn end_all_prepared(&mut self) {
