@@ -11,7 +11,7 @@ use crate::rows::{self, Tables};
 use crate::saveset::{Contents, Ended, Shelf, contents};
 use crate::stage::Stage;
 use crate::world::DATABASE;
-use crate::{Dice, Rig, Trouble, World};
+use crate::{Dice, Rig, Story, Trouble, World};
 
 /// How often a backup is begun anew before its history counts as failed.
 const ATTEMPTS: usize = 4;
@@ -68,25 +68,22 @@ pub struct Played {
     pub theme: Theme,
     /// Its numbers.
     pub tally: Tally,
-    /// Every step.
-    pub told: Vec<String>,
     /// Why it ended early.
     pub trouble: Option<Trouble>,
 }
 
-/// Plays the history of a seed.
-pub async fn play(rig: Arc<Rig>, seed: u64, script: Script) -> Played {
+/// Plays the history of a seed, and tells every step.
+pub async fn play(rig: Arc<Rig>, seed: u64, script: Script, story: Story) -> Played {
     let mut dice = Dice::new(seed);
     let thrown = dice.weighted(&Theme::thrown());
     let theme = script.theme.unwrap_or(thrown);
     let mut tally = Tally::default();
-    let world = match World::make(rig.clone(), dice).await {
+    let world = match World::make(rig.clone(), dice, story).await {
         Ok(world) => world,
         Err(trouble) => {
             return Played {
                 theme,
                 tally,
-                told: Vec::new(),
                 trouble: Some(trouble),
             };
         }
@@ -110,7 +107,6 @@ pub async fn play(rig: Arc<Rig>, seed: u64, script: Script) -> Played {
     Played {
         theme,
         tally,
-        told: std::mem::take(&mut world.told),
         trouble,
     }
 }

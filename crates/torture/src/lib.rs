@@ -34,6 +34,7 @@ pub mod rig;
 pub mod rows;
 pub mod saveset;
 pub mod stage;
+pub mod story;
 pub mod trouble;
 pub mod world;
 
@@ -41,5 +42,6 @@ pub use dice::Dice;
 pub use history::{Played, Script, Tally, play};
 pub use moves::{Move, Theme};
 pub use rig::Rig;
+pub use story::Story;
 pub use trouble::Trouble;
 pub use world::World;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use engine_postgres::Rule;
 use tokio::sync::Mutex;
-use torture::{Played, Rig, Script, Tally, Theme, Trouble, play};
+use torture::{Played, Rig, Script, Story, Tally, Theme, Trouble, play};
 
 /// A history that takes longer is stuck.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -106,13 +106,14 @@ async fn player(arguments: Arc<Arguments>, next: Arc<AtomicU64>, results: Arc<Mu
             })),
         };
         let seed = arguments.seed + number;
-        let (played, took) = one(&arguments, server.clone(), seed).await;
+        let story = Story::default();
+        let (played, took) = one(&arguments, server.clone(), seed, story.clone()).await;
         let stops = played.trouble.is_some() && !arguments.keep_going;
         if played.trouble.is_none() {
             rig = Some(server);
         }
         let mut results = results.lock().await;
-        tell(&arguments, seed, &played, took);
+        tell(&arguments, seed, &played, &story, took);
         results.histories += 1;
         results.tally.add(&played.tally);
         if let Some(trouble) = &played.trouble {
@@ -127,7 +128,7 @@ async fn player(arguments: Arc<Arguments>, next: Arc<AtomicU64>, results: Arc<Mu
     }
 }
 
-async fn one(arguments: &Arguments, rig: Arc<Rig>, seed: u64) -> (Played, Duration) {
+async fn one(arguments: &Arguments, rig: Arc<Rig>, seed: u64, story: Story) -> (Played, Duration) {
     let script = Script {
         theme: arguments.theme,
         restore: arguments.restore.then_some(true),
@@ -135,22 +136,29 @@ async fn one(arguments: &Arguments, rig: Arc<Rig>, seed: u64) -> (Played, Durati
     };
     let begun = Instant::now();
     // A task of its own: a panic is a history's failure.
-    let playing = tokio::spawn(tokio::time::timeout(LIMIT, play(rig, seed, script)));
+    let playing = tokio::spawn(tokio::time::timeout(
+        LIMIT,
+        play(rig.clone(), seed, script, story),
+    ));
     let failed = |what: String| Played {
         theme: arguments.theme.unwrap_or(Theme::Rows),
         tally: Tally::default(),
-        told: Vec::new(),
         trouble: Some(Trouble::new(what)),
     };
     let played = match playing.await {
         Ok(Ok(played)) => played,
-        Ok(Err(_)) => failed(format!("it took longer than {LIMIT:?}")),
+        Ok(Err(_)) => {
+            let sessions = tokio::task::block_in_place(|| rig.sessions());
+            failed(format!(
+                "it took longer than {LIMIT:?}; the server's sessions:\n{sessions}"
+            ))
+        }
         Err(error) => failed(error.to_string()),
     };
     (played, begun.elapsed())
 }
 
-fn tell(arguments: &Arguments, seed: u64, played: &Played, took: Duration) {
+fn tell(arguments: &Arguments, seed: u64, played: &Played, story: &Story, took: Duration) {
     let (theme, tally) = (played.theme, &played.tally);
     let end = match &played.trouble {
         None => "right".to_owned(),
@@ -158,7 +166,7 @@ fn tell(arguments: &Arguments, seed: u64, played: &Played, took: Duration) {
         Some(trouble) => format!("FAILED\n{trouble}"),
     };
     if played.trouble.is_some() || arguments.tell || arguments.histories == 1 {
-        println!("{}", played.told.join("\n"));
+        println!("{}", story.text());
     }
     println!(
         "seed {seed}, PostgreSQL {}: {theme}, {} savesets, {} of {} deltas by summaries, {} ms: {end}",

@@ -93,6 +93,8 @@ pub enum Move {
     Beat,
     /// WAL that is about nothing, so that the server passes places that were noted before.
     CatchUp,
+    /// Less of it, in no transaction, and not yet written out.
+    Filler,
     /// SIGKILL to all of the server.
     Crash,
     /// SIGKILL to one session, so that the server throws all of them out and recovers.
@@ -170,6 +172,7 @@ impl Theme {
         use Move as M;
         let is = |theme: Theme, yes: usize, no: usize| if self == theme { yes } else { no };
         match one {
+            M::WriteMuch => 1,
             M::Insert | M::Update | M::UpdateHot => 8,
             M::Delete => 5,
             M::HoldAWrite => is(Theme::Rows, 9, 4),
@@ -178,7 +181,7 @@ impl Theme {
             M::RolledBack | M::Subtransactions | M::LockRows | M::Toast => is(Theme::Rows, 3, 1),
             M::LargeObject | M::Look => 1,
             M::Vacuum => is(Theme::Heaps, 5, 3),
-            M::CutTheTail => is(Theme::Heaps, 8, 1),
+            M::CutTheTail => is(Theme::Heaps, 12, 1),
             M::Checkpoint => 6,
             M::SwitchWal => 1,
             // Locks of the backup stand in the way of all others.
@@ -258,10 +261,11 @@ impl World {
             Move::SwitchWal => self.say_one("SELECT pg_switch_wal()").await,
             Move::Beat => self.wants_beat = true,
             Move::CatchUp => self.catch_up().await,
+            Move::Filler => self.filler(200_000).await,
             Move::Crash => self.crash(|_| Ok(()))?,
             Move::KillOne => self.kill_one().await?,
             Move::LostBeat => self.plan(&[
-                Move::WriteMuch,
+                Move::Filler,
                 Move::Beat,
                 Move::KillOne,
                 Move::HoldAWrite,
@@ -270,7 +274,7 @@ impl World {
             ]),
             Move::UndoneBeat => self.plan(&[
                 Move::KeepVolume,
-                Move::WriteMuch,
+                Move::Filler,
                 Move::Beat,
                 Move::SetBack,
                 Move::HoldAWrite,

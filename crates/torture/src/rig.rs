@@ -161,6 +161,17 @@ impl Rig {
         Err(Trouble::new("the server does not recover"))
     }
 
+    /// What its sessions do, for a history that does not end.
+    pub fn sessions(&self) -> String {
+        let sql = "SELECT pid, backend_type, application_name, state, wait_event, backend_xmin,
+                query_start, left(query, 200) FROM pg_stat_activity;
+            SELECT * FROM pg_get_wal_summarizer_state(), pg_current_wal_insert_lsn(),
+                pg_current_wal_flush_lsn(), now();
+            SELECT * FROM pg_locks WHERE NOT granted";
+        let told = self.server.try_psql("postgres", sql);
+        told.unwrap_or_else(|error| error)
+    }
+
     /// Makes the stopped server begin a timeline of its own when it starts.
     ///
     /// # Errors

@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures::SinkExt;
 use tokio_postgres::Client;
 
 use crate::rows::quoted;
-use crate::{Dice, Move, Rig, Trouble};
+use crate::{Dice, Move, Rig, Story, Trouble};
 
 /// How many sessions write.
 pub const HANDS: usize = 4;
@@ -77,7 +76,7 @@ pub struct World {
     /// Chance.
     pub dice: Dice,
     /// Every step so far, for who looks for the reason of a loss.
-    pub told: Vec<String>,
+    pub story: Story,
     /// Whether the server was stopped since this was last set to false.
     pub disturbed: bool,
     /// Whether a copy of the data directory is kept.
@@ -90,7 +89,6 @@ pub struct World {
     pub planned: VecDeque<Move>,
     hands: Vec<Hand>,
     counter: usize,
-    begun: Instant,
 }
 
 impl World {
@@ -98,11 +96,11 @@ impl World {
     ///
     /// # Errors
     /// What PostgreSQL says.
-    pub async fn make(rig: Arc<Rig>, dice: Dice) -> Result<World, Trouble> {
+    pub async fn make(rig: Arc<Rig>, dice: Dice, story: Story) -> Result<World, Trouble> {
         let mut world = World {
             rig,
             dice,
-            told: Vec::new(),
+            story,
             disturbed: false,
             kept: false,
             focus: None,
@@ -110,7 +108,6 @@ impl World {
             planned: VecDeque::new(),
             hands: (0..HANDS).map(|_| Hand::default()).collect(),
             counter: 0,
-            begun: Instant::now(),
         };
         let again = world.rig.use_again();
         world.clear(again).await?;
@@ -125,7 +122,7 @@ impl World {
         }
         match world.say(0, TYPES).await {
             true => Ok(world),
-            false => Err(Trouble::new(world.told.join("; "))),
+            false => Err(Trouble::new(world.story.text())),
         }
     }
 
@@ -184,8 +181,7 @@ impl World {
 
     /// Notes a step.
     pub fn tell(&mut self, text: impl Into<String>) {
-        let at = self.begun.elapsed().as_millis();
-        self.told.push(format!("{at:>6} {}", text.into()));
+        self.story.tell(&text.into());
     }
 
     async fn client(&mut self, hand: usize) -> Result<&Client, Trouble> {

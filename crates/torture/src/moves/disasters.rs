@@ -24,6 +24,9 @@ impl World {
                 false => Ok(()),
             }
         })?;
+        if !self.planned.is_empty() {
+            return Ok(());
+        }
         // It goes on as if nothing had happened, often beyond where it was.
         for _ in 0..self.dice.between(0, 4) {
             match self.dice.below(4) {
@@ -52,11 +55,19 @@ impl World {
     }
 
     pub(super) async fn catch_up(&mut self) {
-        let hand = self.free();
         let megabytes = self.dice.between(1, 4);
+        for _ in 0..megabytes {
+            self.filler(1_000_000).await;
+        }
+    }
+
+    /// So many bytes of WAL that are about nothing and belong to no transaction.
+    pub(super) async fn filler(&mut self, bytes: usize) {
+        let hand = self.free();
+        let messages = bytes / 10_000;
         let filler = format!(
-            "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 100000))
-             FROM generate_series(1, {megabytes}0)"
+            "SELECT count(pg_logical_emit_message(false, 'filler', repeat('x', 10000)))
+             FROM generate_series(1, {messages})"
         );
         self.say(hand, &filler).await;
     }

@@ -40,14 +40,14 @@ impl World {
         self.say(hand, &doomed).await;
         self.say(hand, &format!("VACUUM (TRUNCATE) {t}")).await;
         let after = self.blocks(&t).await;
-        match self.dice.below(3) {
+        match self.dice.below(5) {
             0 => {
                 let rows = *self.dice.pick(&[1, 10, 100]);
                 let sql = self.new_rows(&table, rows);
                 self.say(hand, &sql).await;
             }
-            1 => {
-                let rows = self.dice.between(30, 300);
+            1..=3 => {
+                let rows = self.dice.between(20, 150);
                 self.copy_in(hand, &table, rows).await;
             }
             _ => {}

@@ -41,7 +41,7 @@ pub async fn furnish(world: &mut World) -> Result<(), Trouble> {
     world.like_one().await;
     match world.focus {
         Some(_) => Ok(()),
-        None => Err(Trouble::new(world.told.join("\n"))),
+        None => Err(Trouble::new(world.story.text())),
     }
 }
 
