@@ -33,6 +33,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use cluster::Recipe;
 use installation::{Account, Installation};
@@ -262,6 +263,10 @@ impl Server {
                     return;
                 }
                 Err(reason) if self.tcp && attempt < 5 && reason.contains("in use") => {}
+                // The kernel has not yet taken all from the processes that were killed.
+                Err(reason) if attempt < 20 && reason.contains("shared memory block") => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
                 Err(reason) => panic!("PostgreSQL {} did not start: {reason}", self.version),
             }
         }

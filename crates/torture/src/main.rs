@@ -109,7 +109,7 @@ async fn player(arguments: Arc<Arguments>, next: Arc<AtomicU64>, results: Arc<Mu
         let story = Story::default();
         let (played, took) = one(&arguments, server.clone(), seed, story.clone()).await;
         let stops = played.trouble.is_some() && !arguments.keep_going;
-        if played.trouble.is_none() {
+        if played.trouble.is_none() && !played.theme.ruins_the_server() {
             rig = Some(server);
         }
         let mut results = results.lock().await;

@@ -143,6 +143,8 @@ pub enum Theme {
     Summaries,
     /// `fsync` is off, and the power fails.
     Unsafe,
+    /// Beats of which nothing is left, and transactions that are open then.
+    Beats,
 }
 
 impl Theme {
@@ -157,8 +159,14 @@ impl Theme {
             Theme::SetBack => 8,
             Theme::Summaries => 6,
             Theme::Unsafe => 2,
+            Theme::Beats => 5,
         };
         Theme::iter().map(|theme| (theme, weight(theme))).collect()
+    }
+
+    /// Whether its server is of no use to other histories: files and WAL summaries do not fit each other.
+    pub fn ruins_the_server(self) -> bool {
+        self == Theme::Unsafe
     }
 
     /// How often each move is thrown in a history about this; between backups, or during one.
@@ -199,6 +207,7 @@ impl Theme {
             M::CatchUp => 1,
             M::Crash => is(Theme::Crashes, if during { 1 } else { 6 }, 0),
             M::KillOne => is(Theme::Crashes, if during { 1 } else { 6 }, 0),
+            M::LostBeat | M::UndoneBeat if !during && self == Theme::Beats => 25,
             M::LostBeat if !during => is(Theme::Crashes, 8, 0),
             M::UndoneBeat if !during => is(Theme::SetBack, 8, 0),
             M::Restart if !during => is(Theme::Crashes, 3, 0),

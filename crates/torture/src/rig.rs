@@ -169,7 +169,11 @@ impl Rig {
                 pg_current_wal_flush_lsn(), now();
             SELECT * FROM pg_locks WHERE NOT granted";
         let told = self.server.try_psql("postgres", sql);
-        told.unwrap_or_else(|error| error)
+        let log = self.server.log();
+        let lines = log.lines().filter(|line| line.contains("summar") || line.contains("WAL"));
+        let lines: Vec<&str> = lines.collect();
+        let last = lines[lines.len().saturating_sub(30)..].join("\n");
+        format!("{}\n{last}", told.unwrap_or_else(|error| error))
     }
 
     /// Makes the stopped server begin a timeline of its own when it starts.

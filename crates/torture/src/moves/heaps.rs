@@ -1,7 +1,7 @@
 //! Relations get other files, or shorter ones.
 
-use crate::World;
 use crate::world::Table;
+use crate::{Move, World};
 
 impl World {
     pub(super) async fn vacuum(&mut self) {
@@ -50,12 +50,22 @@ impl World {
                 let rows = self.dice.between(20, 150);
                 self.copy_in(hand, &table, rows).await;
             }
-            _ => {}
+            _ => self.grow_for_nothing(&table).await,
         }
         let now = self.blocks(&t).await;
         self.tell(format!(
             "{t} had {before} blocks, then {after}, and now {now}"
         ));
+    }
+
+    /// A file grows at once, and a crash takes back what was written into it.
+    async fn grow_for_nothing(&mut self, table: &Table) {
+        let hand = self.holder();
+        if self.begin(hand).await {
+            let sql = self.new_rows(table, 500);
+            self.say(hand, &sql).await;
+            self.planned.push_front(Move::KillOne);
+        }
     }
 
     async fn blocks(&mut self, t: &str) -> String {
