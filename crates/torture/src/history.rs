@@ -166,8 +166,11 @@ impl History {
         while many > 0 || !world.planned.is_empty() {
             let thrown = world.dice.weighted(&moves);
             let one = world.planned.pop_front();
-            if one.is_none() {
-                many -= 1;
+            match (one, thrown) {
+                (Some(_), _) => {}
+                // What they leave must not be disturbed before the backup.
+                (None, Move::LostBeat | Move::UndoneBeat) => many = 0,
+                (None, _) => many -= 1,
             }
             world.play(one.unwrap_or(thrown)).await?;
             if std::mem::take(&mut world.wants_beat) {

@@ -170,7 +170,9 @@ impl Rig {
             SELECT * FROM pg_locks WHERE NOT granted";
         let told = self.server.try_psql("postgres", sql);
         let log = self.server.log();
-        let lines = log.lines().filter(|line| line.contains("summar") || line.contains("WAL"));
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("summar") || line.contains("WAL"));
         let lines: Vec<&str> = lines.collect();
         let last = lines[lines.len().saturating_sub(30)..].join("\n");
         format!("{}\n{last}", told.unwrap_or_else(|error| error))

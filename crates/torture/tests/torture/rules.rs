@@ -41,7 +41,13 @@ async fn loses(rules: &[Rule], theme: Theme, seed: u64) {
 }
 
 #[rstest]
-#[case(Rule::WindowStart, Theme::Rows, 2)]
+#[case(Rule::WindowStart, Theme::Rows, 14)]
+#[case(Rule::SealedBeats, Theme::Beats, 6)]
+#[case(Rule::WindowEnd, Theme::Rows, 1)]
+#[case(Rule::SameHeap, Theme::Heaps, 2)]
+#[case(Rule::LimitBlocks, Theme::Heaps, 69)]
+#[case(Rule::SameShape, Theme::Shapes, 3)]
+#[case(Rule::Unlogged, Theme::Heaps, 4)]
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_rule_rows_are_lost(#[case] rule: Rule, #[case] theme: Theme, #[case] seed: u64) {
     loses(&[rule], theme, seed).await;
