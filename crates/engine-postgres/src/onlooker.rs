@@ -11,6 +11,12 @@ use tokio_postgres::Client;
 pub enum Step {
     /// The tables are locked, and there is no snapshot yet.
     Locked,
+    /// The snapshot's end of the window is noted, and not yet durable.
+    EndNoted,
+    /// The end of the window is durable, and not yet summarized.
+    EndDurable,
+    /// The summaries are listed, and not yet read.
+    SummariesListed,
 }
 
 /// Whoever looks on. A call holds the run up until it returns.

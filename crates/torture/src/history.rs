@@ -202,7 +202,7 @@ impl History {
             let on = base.as_ref().map(|base| base.id());
             let words = format!("=== backup {round}, attempt {attempt}, base {on:?}");
             self.stage.world().await.tell(words);
-            self.stage.begin(lively).await;
+            self.stage.begin(lively, self.noisy).await;
             let noise = match self.noisy {
                 true => Some(Noise::make(&self.rig, &mut self.stage.world().await.dice).await?),
                 false => None,
