@@ -170,6 +170,10 @@ impl Inner {
             return task.ended(VerificationStatus::Aborted, STOPPED.to_owned());
         };
         let started = self.clock.now();
+        // Before the first byte: a short one would else end without having begun.
+        if let Some(why) = self.tell_once(task).await {
+            return task.ended(VerificationStatus::Aborted, why);
+        }
         let on_bytes = |bytes: u64| {
             task.done.fetch_add(bytes, Ordering::Relaxed);
         };
@@ -200,22 +204,29 @@ impl Inner {
 
     /// Writes down how far it is; ends only when nobody can read that any more.
     async fn tell(&self, task: &Task) -> String {
-        let (site, saveset) = (&task.site, task.saveset);
         loop {
-            let detail = task.detail();
-            let done = task.done.load(Ordering::Relaxed);
-            match self
-                .catalog
-                .verification_progress(site, saveset, done, &detail)
-                .await
-            {
-                Ok(true) => {}
-                Ok(false) => return "Its site or its saveset was deleted".to_owned(),
-                Err(error) => {
-                    tracing::error!(%site, %saveset, "how far a verification is was not written: {error}")
-                }
-            }
             tokio::time::sleep(TELL_EVERY).await;
+            if let Some(why) = self.tell_once(task).await {
+                return why;
+            }
+        }
+    }
+
+    /// `Some`: why nobody can read it any more.
+    async fn tell_once(&self, task: &Task) -> Option<String> {
+        let (site, saveset) = (&task.site, task.saveset);
+        let (detail, done) = (task.detail(), task.done.load(Ordering::Relaxed));
+        let told = self
+            .catalog
+            .verification_progress(site, saveset, done, &detail)
+            .await;
+        match told {
+            Ok(true) => None,
+            Ok(false) => Some("Its site or its saveset was deleted".to_owned()),
+            Err(error) => {
+                tracing::error!(%site, %saveset, "how far a verification is was not written: {error}");
+                None
+            }
         }
     }
 }
