@@ -58,12 +58,7 @@ pub struct Origin {
 
 /// How changed blocks were found over all databases: the slower way counts. `None`: in none.
 pub fn changed_blocks_source(databases: &[ChangedIn]) -> Option<ChangedBlocksSource> {
-    let by_hash = |one: &ChangedIn| one.found.source == ChangedBlocksSource::Hash;
-    let first = databases.first()?;
-    Some(match databases.iter().any(by_hash) {
-        true => ChangedBlocksSource::Hash,
-        false => first.found.source,
-    })
+    ChangedBlocksSource::of_all(databases.iter().map(|one| one.found.source))
 }
 
 impl Catalog {

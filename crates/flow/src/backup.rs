@@ -113,16 +113,10 @@ impl BackupOutcome {
         let manifest = saveset.manifest();
         let contents = &manifest.contents;
         let rows = contents.tables().map(|table| table.rows).sum();
-        let table_bytes = contents.tables().map(|table| table.plain_bytes);
-        let part_bytes = contents.parts().map(|part| part.plain_bytes);
-        let whole = || table_bytes.chain(part_bytes).sum();
-        let databases = contents.databases.iter();
-        let changed_blocks = databases.filter_map(|database| {
-            let found = database.changed_blocks.clone()?;
-            Some((database.name.clone(), found))
-        });
+        let changed = contents.changed_blocks();
+        let changed_blocks = changed.map(|(name, found)| (name.clone(), found.clone()));
         BackupOutcome {
-            bytes_read: contents.bytes_read.unwrap_or_else(whole),
+            bytes_read: contents.was_read(),
             changed_blocks: changed_blocks.collect(),
             bytes_stored: manifest.bytes_stored,
             backup_set_size: saveset.bytes_referred(),
@@ -137,13 +131,8 @@ impl BackupOutcome {
 impl BackupOutcome {
     /// How changed blocks were found in all of it: the slower way counts. `None`: nothing was compared.
     pub fn changed_blocks_source(&self) -> Option<ChangedBlocksSource> {
-        let mut sources = self.changed_blocks.iter().map(|(_, found)| found.source);
-        let first = sources.next()?;
-        let by_hash = |source| source == ChangedBlocksSource::Hash;
-        Some(match by_hash(first) || sources.any(by_hash) {
-            true => ChangedBlocksSource::Hash,
-            false => ChangedBlocksSource::WalSummary,
-        })
+        let found = self.changed_blocks.iter();
+        ChangedBlocksSource::of_all(found.map(|(_, found)| found.source))
     }
 }
 

@@ -167,12 +167,10 @@ impl Candidate<'_> {
 
 /// How changed blocks were found in each database of a saveset, as its manifest says.
 pub(crate) fn changed_in(saveset: &Saveset) -> Vec<ChangedIn> {
-    let databases = saveset.databases().iter();
-    let changed = databases.filter_map(|database| {
-        Some(ChangedIn {
-            database: database.name.clone(),
-            found: database.changed_blocks.clone()?,
-        })
+    let changed = saveset.manifest().contents.changed_blocks();
+    let changed = changed.map(|(database, found)| ChangedIn {
+        database: database.clone(),
+        found: found.clone(),
     });
     changed.collect()
 }

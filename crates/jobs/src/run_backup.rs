@@ -312,8 +312,7 @@ fn is_gone(job: &JobRecord, error: &JobsError) -> bool {
 /// databases before it where they are several.
 fn told(manifest: &Manifest, record: &SavesetRecord, took: Duration) -> String {
     let contents = &manifest.contents;
-    let of_tables = || contents.tables().map(|table| table.plain_bytes).sum();
-    let read = contents.bytes_read.unwrap_or_else(of_tables);
+    let read = contents.was_read();
     let databases = match contents.databases.len() {
         1 => String::new(),
         several => format!("{}, ", words::count(several as u64, "database")),

@@ -32,6 +32,17 @@ pub enum ChangedBlocksSource {
     Hash,
 }
 
+impl ChangedBlocksSource {
+    /// Of several databases together: the slower way counts. `None`: nothing was compared.
+    pub fn of_all(databases: impl IntoIterator<Item = ChangedBlocksSource>) -> Option<Self> {
+        let slower = |one, other| match (one, other) {
+            (Self::WalSummary, Self::WalSummary) => Self::WalSummary,
+            _ => Self::Hash,
+        };
+        databases.into_iter().reduce(slower)
+    }
+}
+
 /// How changed blocks are found in one database, and why so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedBlocks {

@@ -164,6 +164,20 @@ impl ManifestDraft {
         self.databases.iter().flat_map(|database| &database.objects)
     }
 
+    /// Bytes that were read for it, unpacked; where that is not told, all that it holds.
+    pub fn was_read(&self) -> u64 {
+        self.bytes_read.unwrap_or_else(|| {
+            let rows = self.tables().map(|table| table.plain_bytes);
+            rows.chain(self.parts().map(|part| part.plain_bytes)).sum()
+        })
+    }
+
+    /// How a DELTA found what had changed, by database.
+    pub fn changed_blocks(&self) -> impl Iterator<Item = (&ObjectName, &ChangedBlocks)> {
+        let databases = self.databases.iter();
+        databases.filter_map(|one| Some((&one.name, one.changed_blocks.as_ref()?)))
+    }
+
     /// The place of the database of that name.
     pub fn place_of(&self, database: &ObjectName) -> Option<usize> {
         self.databases.iter().position(|one| one.name == *database)

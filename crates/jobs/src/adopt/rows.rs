@@ -49,7 +49,7 @@ impl Found {
             record: record_of(saveset, &contents.site_id),
             execution: contents.execution,
             site_type: contents.site_type,
-            bytes_read: contents.tables().map(|table| table.plain_bytes).sum(),
+            bytes_read: contents.was_read(),
             notes: Notes {
                 warnings: contents.warnings.clone(),
                 skipped: contents.skipped.clone(),
