@@ -109,20 +109,25 @@ impl Selection {
     /// One whole database.
     pub fn whole_database(name: &str) -> Self {
         Selection {
-            objects: vec![SelectedObject {
-                name: ObjectName::one(name),
-                object_type: ObjectType::Database,
-                parent_name: Some(ObjectName::one(ROOT)),
-                parent_type: Some(ObjectType::Database),
-                include_all: true,
-                exclude: Vec::new(),
-                rename_to: None,
-            }],
+            objects: vec![SelectedObject::whole_database(ObjectName::one(name))],
         }
     }
 }
 
 impl SelectedObject {
+    /// All of a database.
+    pub fn whole_database(name: ObjectName) -> Self {
+        SelectedObject {
+            name,
+            object_type: ObjectType::Database,
+            parent_name: Some(ObjectName::one(ROOT)),
+            parent_type: Some(ObjectType::Database),
+            include_all: true,
+            exclude: Vec::new(),
+            rename_to: None,
+        }
+    }
+
     /// Whether it is DBC, the root of the site.
     pub fn is_root(&self) -> bool {
         self.object_type == ObjectType::Database && self.name.parts() == [ROOT]

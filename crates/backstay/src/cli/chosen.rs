@@ -48,7 +48,10 @@ impl SelectArgs {
         }
         let mut objects = Vec::new();
         for text in &self.database {
-            objects.push(whole(database("--database", text)?));
+            objects.push(SelectedObject::whole_database(database(
+                "--database",
+                text,
+            )?));
         }
         for (flag, kind, names) in [
             ("--schema", ObjectType::Schema, &self.schema),
@@ -90,7 +93,7 @@ impl SelectArgs {
         let mut root = SelectedObject {
             parent_name: None,
             parent_type: None,
-            ..whole(ObjectName::one(ROOT))
+            ..SelectedObject::whole_database(ObjectName::one(ROOT))
         };
         for text in &self.exclude_database {
             let name = database("--exclude-database", text)?;
@@ -200,26 +203,13 @@ impl PartArgs {
     }
 }
 
-/// One whole database.
-pub(crate) fn whole(name: ObjectName) -> SelectedObject {
-    SelectedObject {
-        name,
-        object_type: ObjectType::Database,
-        parent_name: Some(ObjectName::one(ROOT)),
-        parent_type: Some(ObjectType::Database),
-        include_all: true,
-        exclude: Vec::new(),
-        rename_to: None,
-    }
-}
-
 fn single(flag: &str, kind: ObjectType, given: &str) -> Result<SelectedObject, CommandError> {
     let (database, name) = split(flag, given)?;
     Ok(SelectedObject {
         object_type: kind,
         parent_name: Some(database),
         include_all: kind == ObjectType::Schema,
-        ..whole(name)
+        ..SelectedObject::whole_database(name)
     })
 }
 

@@ -132,7 +132,7 @@ impl RestoreArgs {
         let mut objects = self.part.objects()?;
         if objects.is_empty() {
             let database = database_in(&client, &self.site, &backup).await?;
-            objects.push(chosen::whole(ObjectName::one(database)));
+            objects.push(SelectedObject::whole_database(ObjectName::one(database)));
         }
         if self.to.is_some() && objects.len() > 1 {
             return Err(CommandError::Usage(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use model::ObjectName;
+use model::{ObjectName, SelectedObject};
 use serde_json::{Value, json};
 
 use crate::cli::{chosen, site};
@@ -115,7 +115,7 @@ async fn make_job(stage: &Stage) -> Result<String, CommandError> {
     let body = json!({
         "name": "nightly",
         "job_type": "BACKUP",
-        "job_settings": { "objects": chosen::as_json(&[chosen::whole(ObjectName::one(DATABASE))]) },
+        "job_settings": { "objects": chosen::as_json(&[SelectedObject::whole_database(ObjectName::one(DATABASE))]) },
     });
     let (answer, line) = stage.post(&["sites", SITE, "jobs"], Some(&body)).await?;
     let job = answer.resource_id.unwrap_or_default();
@@ -151,7 +151,7 @@ async fn restore(stage: &Stage, job: &str, backup: &Value) -> Result<(), Command
         "name": "a copy of the shop",
         "target_site": SITE,
         "job_settings": {
-            "objects": chosen::as_json(&[chosen::whole(ObjectName::one(DATABASE))]),
+            "objects": chosen::as_json(&[SelectedObject::whole_database(ObjectName::one(DATABASE))]),
             "restore_to_a_different_database_on_target_site": RESTORED,
         },
     });

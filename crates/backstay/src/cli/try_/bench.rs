@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{ExecutionStatus, ExposeSecret, ObjectName};
+use model::{ExecutionStatus, ExposeSecret, ObjectName, SelectedObject};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -140,7 +140,7 @@ impl Bench {
         let body = json!({
             "name": format!("try {}", subject.database),
             "job_type": "BACKUP",
-            "job_settings": { "objects": chosen::as_json(&[chosen::whole(ObjectName::one(&subject.database))]) },
+            "job_settings": { "objects": chosen::as_json(&[SelectedObject::whole_database(ObjectName::one(&subject.database))]) },
         });
         let made = self
             .client
@@ -174,7 +174,7 @@ impl Bench {
             "name": format!("try {}", subject.scratch),
             "target_site": self.site,
             "job_settings": {
-                "objects": chosen::as_json(&[chosen::whole(ObjectName::one(&subject.database))]),
+                "objects": chosen::as_json(&[SelectedObject::whole_database(ObjectName::one(&subject.database))]),
                 "restore_to_a_different_database_on_target_site": quoted(&subject.scratch),
             },
         });
