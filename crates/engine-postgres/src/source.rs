@@ -26,7 +26,7 @@ use crate::sequences::{self, Sequence};
 use crate::session::Session;
 use crate::snapshot::{Held, Wanted};
 use crate::unreadable::Unreadable;
-use crate::{globals, large_objects};
+use crate::{globals, identity, large_objects};
 
 /// How many parts the dictionary has before the rows are read.
 const PARTS: u64 = 4;
@@ -303,21 +303,13 @@ impl PostgresSource {
     }
 
     async fn closing_facts(&self, session: &Session) -> Result<facts::ClosingFacts, PostgresError> {
-        let control = "SELECT s.system_identifier::pg_catalog.text || ' ' || c.timeline_id
-                         FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c";
-        let control = match session.text(control, "reading pg_control").await {
-            Ok(control) => control,
-            // Who may not read it misses nothing: deltas are then found by hash.
-            Err(error) if model::Fault::code(&error) == "insufficient-privilege" => None,
-            Err(error) => return Err(error),
-        };
-        let control = control.as_deref().and_then(|text| text.split_once(' '));
+        let control = identity::control(session).await?;
         Ok(facts::ClosingFacts {
             version: FACTS_VERSION,
             database: self.wanted.endpoint.database().to_owned(),
             server_version_num: self.held.session.version_num(),
-            system_identifier: control.map(|(id, _)| id.to_owned()),
-            timeline: control.and_then(|(_, timeline)| timeline.parse().ok()),
+            timeline: control.as_ref().and_then(|control| control.timeline),
+            system_identifier: control.map(|control| control.system_identifier),
             database_oid: self.server.database_oid,
             snapshot: self.server.snapshot.clone(),
             snapshot_time: self.server.snapshot_time.clone(),
