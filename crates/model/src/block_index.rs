@@ -81,31 +81,7 @@ impl BlockIndex {
         BlockIndex::default()
     }
 
-    /// Counts one row of `bytes` bytes to `block`. Called once a row: it allocates only when the
-    /// vector of blocks grows. Hashes are gone with it, as they are with [`push`](Self::push).
-    pub fn add_row(&mut self, block: u32, bytes: u64) -> Result<(), BlockIndexError> {
-        self.hashes.clear();
-        match self.spans.last_mut() {
-            Some(last) if last.block == block => {
-                last.bytes += bytes;
-                last.rows += 1;
-            }
-            Some(last) if last.block > block => {
-                return Err(BlockIndexError::Order {
-                    before: last.block,
-                    after: block,
-                });
-            }
-            _ => self.spans.push(BlockSpan {
-                block,
-                bytes,
-                rows: 1,
-            }),
-        }
-        Ok(())
-    }
-
-    /// Appends a whole block.
+    /// Appends a block. Hashes are gone with it.
     pub fn push(&mut self, span: BlockSpan) -> Result<(), BlockIndexError> {
         if let Some(last) = self.spans.last().filter(|last| last.block >= span.block) {
             return Err(BlockIndexError::Order {
@@ -284,33 +260,20 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_one_block_are_added_up_and_blocks_must_ascend() {
+    fn blocks_are_added_up_and_must_ascend() {
+        let span = |block, bytes, rows| BlockSpan { block, bytes, rows };
         let mut index = BlockIndex::new();
-        index.add_row(3, 10).unwrap();
-        index.add_row(3, 12).unwrap();
-        index.add_row(7, 1).unwrap();
-        assert_eq!(
-            index.spans(),
-            [
-                BlockSpan {
-                    block: 3,
-                    bytes: 22,
-                    rows: 2
-                },
-                BlockSpan {
-                    block: 7,
-                    bytes: 1,
-                    rows: 1
-                },
-            ]
-        );
-        assert!(index.add_row(6, 1).is_err());
+        index.push(span(3, 22, 2)).unwrap();
+        index.push(span(7, 1, 1)).unwrap();
+        assert_eq!(index.spans(), [span(3, 22, 2), span(7, 1, 1)]);
+        assert!(index.push(span(7, 1, 1)).is_err());
+        assert!(index.push(span(6, 1, 1)).is_err());
         assert_eq!((index.bytes(), index.rows()), (23, 3));
         assert_eq!(index.hashes(), None);
         assert!(index.clone().with_hashes(vec![[1; 16]]).is_err());
         let mut hashed = index.with_hashes(vec![[1; 16], [2; 16]]).unwrap();
         assert_eq!(hashed.hashes().unwrap()[1], [2; 16]);
-        hashed.add_row(7, 1).unwrap();
-        assert_eq!(hashed.hashes(), None, "the block has other rows now");
+        hashed.push(span(8, 1, 1)).unwrap();
+        assert_eq!(hashed.hashes(), None, "a block has none");
     }
 }

@@ -286,10 +286,17 @@ mod tests {
     }
 
     #[test]
-    fn blocks_must_ascend() {
+    fn rows_of_one_block_are_added_up_and_blocks_must_ascend() {
         let mut sink = Kept::default();
         let mut writer = BlockWriter::new(&mut sink, None);
-        writer.row(5, 1).unwrap();
-        assert!(writer.row(4, 1).is_err());
+        for (block, bytes) in [(3, 10), (3, 12), (7, 1)] {
+            writer.row(block, bytes).unwrap();
+            writer.push(&vec![0; bytes as usize]).unwrap();
+        }
+        assert!(writer.row(6, 1).is_err());
+        let index = writer.finish().unwrap().index;
+        let span = |block, bytes, rows| BlockSpan { block, bytes, rows };
+        assert_eq!(index.spans(), [span(3, 22, 2), span(7, 1, 1)]);
+        assert_eq!((index.bytes(), index.rows()), (23, 3));
     }
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use model::{
-    Basis, BlockIndex, BlockRange, BlockWriter, CancelOnDrop, ChangedBlocks, ChangedBlocksSource,
-    ClosingFacts, DictionaryPart, FRAME_BYTES, ObjectName, ObjectType, Outcome, Phase, PieceSink,
-    RowFormat, SavesetObject, SegmentRead, SegmentReader, SegmentTask, Source, SourcePlan,
-    SourceRequest, TablePlan,
+    Basis, BlockIndex, BlockRange, BlockSpan, BlockWriter, CancelOnDrop, ChangedBlocks,
+    ChangedBlocksSource, ClosingFacts, DictionaryPart, FRAME_BYTES, ObjectName, ObjectType,
+    Outcome, Phase, PieceSink, RowFormat, SavesetObject, SegmentRead, SegmentReader, SegmentTask,
+    Source, SourcePlan, SourceRequest, TablePlan,
 };
 use serde_json::json;
 
@@ -294,7 +294,11 @@ impl SegmentReader for MemoryReader {
         match script.arrive_blocking(Stage::Segment, &self.stop)? {
             Some(Trouble::WrongIndex) => {
                 let after = read.index.spans().last().map_or(0, |span| span.block + 1);
-                read.index.add_row(after, 1)?;
+                read.index.push(BlockSpan {
+                    block: after,
+                    bytes: 1,
+                    rows: 1,
+                })?;
             }
             Some(Trouble::NoHashes) => {
                 let mut bare = BlockIndex::new();
