@@ -101,8 +101,7 @@ impl Inner {
                 "the vault was swept"
             ),
             Err(error) => {
-                let fault: &dyn Fault = error;
-                tracing::error!(%site, code = fault.code(), "the vault was not swept: {}", fault.sentence());
+                tracing::error!(%site, code = error.code(), "the vault was not swept: {}", sentence(error));
             }
         }
         swept
@@ -124,8 +123,7 @@ impl Inner {
                 "the vault was compacted"
             ),
             Err(error) => {
-                let fault: &dyn Fault = error;
-                tracing::error!(%site, code = fault.code(), "the vault was not compacted: {}", fault.sentence());
+                tracing::error!(%site, code = error.code(), "the vault was not compacted: {}", sentence(error));
             }
         }
         compacted
@@ -196,8 +194,7 @@ impl Inner {
                 Ok(vault) => drop(self.tidy(&vault, id).await),
                 Err(error) => {
                     lock(&self.swept).insert(id.clone(), self.clock.now());
-                    let fault: &dyn Fault = &error;
-                    tracing::error!(site = %id, code = fault.code(), "the vault was not swept: {}", fault.sentence());
+                    tracing::error!(site = %id, code = error.code(), "the vault was not swept: {}", sentence(&error));
                 }
             }
         }
