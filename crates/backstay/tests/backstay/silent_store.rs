@@ -34,6 +34,12 @@ fn failed_in_time(ended: &Value, begun: Instant, at: &str) {
     assert!(begun.elapsed() < IN_TIME, "{at}: {:?}", begun.elapsed());
 }
 
+fn has_savesets(shop: &Shop, count: usize) {
+    let savesets = shop.server.ask(&["saveset", "list", "shop"]);
+    let listed = savesets.as_array().map(Vec::len);
+    assert_eq!(listed, Some(count), "{savesets:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_into_a_store_that_falls_silent_fails_in_time_and_the_next_one_is_good() {
     let shop = shop().await;
@@ -55,12 +61,7 @@ async fn a_backup_into_a_store_that_falls_silent_fails_in_time_and_the_next_one_
         assert_eq!(shop.back_up().await["status"], "SUCCESSFUL", "{at}");
         good += 1;
     }
-    let savesets = shop.server.ask(&["saveset", "list", "shop"]);
-    assert_eq!(
-        savesets.as_array().map(Vec::len),
-        Some(good),
-        "{savesets:#}"
-    );
+    has_savesets(&shop, good);
     assert_eq!(shop.restore("copy.db").await["status"], "SUCCESSFUL");
     shop.is_equal("copy.db");
 }
@@ -127,12 +128,7 @@ async fn a_run_ends_with_the_truth_wherever_the_store_was_silent_for_a_while() {
             "after {after}"
         );
         good += 1;
-        let savesets = shop.server.ask(&["saveset", "list", "shop"]);
-        assert_eq!(
-            savesets.as_array().map(Vec::len),
-            Some(good),
-            "{savesets:#}"
-        );
+        has_savesets(&shop, good);
     }
     assert_eq!(shop.restore("copy.db").await["status"], "SUCCESSFUL");
     shop.is_equal("copy.db");

@@ -214,6 +214,12 @@ impl Node {
     /// A backup that must succeed.
     pub async fn backed_up(&self, job: JobId) -> (ExecutionId, SavesetId) {
         let id = self.execute(job).await;
+        let ended = self.successful(id).await;
+        (id, ended.saveset_id.unwrap())
+    }
+
+    /// An execution as it ended: it must be SUCCESSFUL.
+    pub async fn successful(&self, id: ExecutionId) -> Execution {
         let ended = self.ended(id).await;
         assert_eq!(
             ended.status,
@@ -221,7 +227,7 @@ impl Node {
             "{}",
             ended.status_detail
         );
-        (id, ended.saveset_id.unwrap())
+        ended
     }
 
     pub async fn restore(&self, job: JobId, backup: ExecutionId, to: &str) -> (JobId, ExecutionId) {

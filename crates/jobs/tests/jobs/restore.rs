@@ -17,13 +17,7 @@ async fn a_restore_makes_a_job_of_its_own_and_brings_every_row_back() {
     let (node, job) = Node::with_job(&dir).await;
     let (backup, saveset) = node.backed_up(job).await;
     let (restore_job, id) = node.restore(job, backup, "copy").await;
-    let ended = node.ended(id).await;
-    assert_eq!(
-        ended.status,
-        ExecutionStatus::Successful,
-        "{}",
-        ended.status_detail
-    );
+    let ended = node.successful(id).await;
     assert_eq!(node.engine.contents("copy"), Some(shop().contents()));
     assert_eq!(ended.saveset_id, Some(saveset));
     assert_eq!(ended.parent_execution, Some(backup));

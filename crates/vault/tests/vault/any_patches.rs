@@ -43,20 +43,26 @@ fn any_ranges() -> impl Strategy<Value = Vec<BlockRange>> {
     (cuts, kept).prop_map(|(cuts, kept)| ranges(&cuts, &kept))
 }
 
+/// Only the frames of a narrowed entry may hold rows of other blocks.
+fn plan(saveset: i64, blocks: BlockRange, narrowed: bool, rows: Blocks) -> Plan {
+    Plan {
+        saveset,
+        blocks,
+        narrowed,
+        rows: match narrowed {
+            true => rows,
+            false => within(&rows, blocks),
+        },
+    }
+}
+
 fn any_segments() -> impl Strategy<Value = Vec<Plan>> {
     let each = prop::collection::vec((1..=SAVESETS, any::<bool>(), any_rows()), 7);
     (any_ranges(), each).prop_map(|(ranges, each)| {
-        let plan = |(blocks, (saveset, narrowed, rows)): (BlockRange, (i64, bool, Blocks))| Plan {
-            saveset,
-            blocks,
-            narrowed,
-            rows: if narrowed {
-                rows
-            } else {
-                within(&rows, blocks)
-            },
-        };
-        ranges.into_iter().zip(each).map(plan).collect()
+        let plans = ranges.into_iter().zip(each);
+        let plans =
+            plans.map(|(blocks, (saveset, narrowed, rows))| plan(saveset, blocks, narrowed, rows));
+        plans.collect()
     })
 }
 
@@ -64,17 +70,8 @@ fn any_segments() -> impl Strategy<Value = Vec<Plan>> {
 fn any_patches(saveset: i64) -> impl Strategy<Value = Vec<Plan>> {
     let each = prop::collection::vec((prop::bool::weighted(0.2), any_rows()), 7);
     (any_ranges(), each).prop_map(move |(ranges, each)| {
-        let plan = |(blocks, (narrowed, rows)): (BlockRange, (bool, Blocks))| Plan {
-            saveset,
-            blocks,
-            narrowed,
-            rows: if narrowed {
-                rows
-            } else {
-                within(&rows, blocks)
-            },
-        };
-        let plans = ranges.into_iter().zip(each).map(plan);
+        let plans = ranges.into_iter().zip(each);
+        let plans = plans.map(|(blocks, (narrowed, rows))| plan(saveset, blocks, narrowed, rows));
         plans.filter(|plan| !plan.rows.is_empty()).collect()
     })
 }

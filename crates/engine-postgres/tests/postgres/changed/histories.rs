@@ -148,9 +148,7 @@ async fn a_beat_of_a_history_that_was_given_up_does_not_count(#[case] version: u
         shop.fill(1_000_000);
         let beat = shop.beat().await;
         shop.set_back(&volume);
-        let writer = shop.server.connect("shop").await;
-        let update = "BEGIN; UPDATE t SET v = 1 WHERE i = 55";
-        writer.batch_execute(update).await.unwrap();
+        let writer = shop.open_update().await;
         shop.summarize();
         shop.fill(2_000_000);
         shop.summarize();
@@ -175,9 +173,7 @@ async fn the_number_of_a_beat_is_not_given_out_again_after_a_crash(#[case] versi
         shop.fill(200_000);
         let beat = shop.beat().await;
         shop.crash_without_restart().await;
-        let writer = shop.server.connect("shop").await;
-        let update = "BEGIN; UPDATE t SET v = 1 WHERE i = 55";
-        writer.batch_execute(update).await.unwrap();
+        let writer = shop.open_update().await;
         shop.summarize();
         shop.fill(500_000);
         shop.summarize();

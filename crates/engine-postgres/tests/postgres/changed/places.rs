@@ -15,9 +15,7 @@ async fn a_row_of_a_transaction_that_was_open_at_the_base_is_read(#[case] versio
     needs(Rule::WindowStart, &[], async || {
         let shop = Shop::open(version);
         shop.ten_a_block("t", 20);
-        let writer = shop.server.connect("shop").await;
-        let update = "BEGIN; UPDATE t SET v = 1 WHERE i = 55";
-        writer.batch_execute(update).await.unwrap();
+        let writer = shop.open_update().await;
         shop.summarize();
         let full = shop.full().await;
         writer.batch_execute("COMMIT").await.unwrap();
@@ -37,9 +35,7 @@ async fn a_window_begins_at_an_older_beat_while_a_transaction_is_open(#[case] ve
     let role = shop.reading().user;
     let site = connection(&shop.server, role);
     let beat = engine(&shop.server).beat(&site).await.unwrap().unwrap();
-    let writer = shop.server.connect("shop").await;
-    let update = "BEGIN; UPDATE t SET v = 1 WHERE i = 55";
-    writer.batch_execute(update).await.unwrap();
+    let writer = shop.open_update().await;
     shop.summarize();
     let without = shop.full().await;
     let mut reading = shop.reading();

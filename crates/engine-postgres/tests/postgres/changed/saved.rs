@@ -70,6 +70,14 @@ impl Shop {
         self.sql("CHECKPOINT");
     }
 
+    /// A transaction that has changed a row of block 5 of `t`, and is open while the client is.
+    pub async fn open_update(&self) -> tokio_postgres::Client {
+        let writer = self.server.connect(self.database).await;
+        let update = "BEGIN; UPDATE t SET v = 1 WHERE i = 55";
+        writer.batch_execute(update).await.unwrap();
+        writer
+    }
+
     pub fn reading(&self) -> Reading<'_> {
         let mut reading = Reading::new(&self.server, self.database);
         reading.streams = 1;
